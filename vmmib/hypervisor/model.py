@@ -142,6 +142,15 @@ class Nic(msgspec.Struct, frozen=True, array_like=True):
     """ifIndex of `target` on this host, else 0."""
     parent_if_index: int = 0
     """ifIndex of the bridge or lower device of `target`, else 0."""
+    rx_octets: int | None = None
+    """Received by the guest, as the hypervisor counts."""
+    tx_octets: int | None = None
+    rx_packets: int | None = None
+    tx_packets: int | None = None
+    rx_errors: int | None = None
+    tx_errors: int | None = None
+    rx_drops: int | None = None
+    tx_drops: int | None = None
 
 
 class Vm(msgspec.Struct, frozen=True, array_like=True):
