@@ -75,7 +75,7 @@ class AgentProcess:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log.read_text(errors='replace')}") from None
 
-    def signal(self, number: signal.Signals) -> None:
+    def kill(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 

@@ -250,8 +250,8 @@ class Snmpd(_Daemon):
             lines += [
                 f"com2sec -Cn {context} sec{number} default {context}",
                 f"group grp{number} v2c sec{number}",
-                f'access grp{number} "{context}" any noauth exact all all none',
-                f'access usmgroup "{context}" usm noauth exact all all all',
+                f'access grp{number} {context} any noauth exact all all none',
+                f'access usmgroup {context} usm noauth exact all all all',
             ]
         if traps_to is not None:
             lines.append(f"trap2sink {traps_to.address} public")

@@ -25,7 +25,6 @@ from vmmib.config import Config, ConfigError, HypervisorConfig
 from vmmib.exporter import AgentStats, Exporter, ExporterView, HypervisorView, VmView
 from vmmib.hostresources import Order, StorageParents
 from vmmib.hypervisor.messages import Message
-from vmmib.hypervisor.settings import SourceSettings
 from vmmib.hypervisor.supervisor import Supervisor
 from vmmib.loop import Loop, Timer
 from vmmib.mib import notifications, oids
@@ -73,7 +72,13 @@ class Site:
         self.bulk_window = defaults.bulk_window
         self._loop = loop
         self._subagent = subagent
-        self.supervisor = Supervisor(loop, source_settings(settings), self._on_message)
+        self._log = structlog.get_logger().bind(hypervisor=settings.name)
+        self.supervisor = Supervisor(
+            loop,
+            settings.source_settings(),
+            self._on_message,
+            lambda line: self._log.warning("source", message=line),
+        )
         self._shown = -1
         self._not_before = 0.0
         self._view_timer: Timer | None = None
@@ -98,8 +103,10 @@ class Site:
 
     def _on_message(self, message: Message) -> None:
         inventory = self.inventory
-        first = inventory.hypervisor is None
+        first, silent = inventory.hypervisor is None, not inventory.reachable
         changes = inventory.apply(message)
+        if silent and inventory.reachable:
+            self._log.info("hypervisor_answers", vms=len(inventory.rows))
         if inventory.version != self._shown and self._view_timer is None:
             when = max(self._loop.time(), self._not_before)
             self._view_timer = self._loop.call_at(when, self._show)
@@ -123,9 +130,8 @@ class Site:
         self._state.save(self.inventory.memory)
 
     def _announce(self, change: Transition) -> None:
-        structlog.get_logger().info(
+        self._log.info(
             "vm_changed",
-            hypervisor=self.settings.name,
             vm=change.name,
             index=change.index,
             before=change.before.name.lower(),
@@ -169,22 +175,10 @@ class Site:
             ],
             volumes=[disk for _, disk in inventory.volumes],
             last_refresh=supervisor.last_refresh,
-            refresh_seconds=supervisor.refresh_seconds,
+            refresh_seconds=None if supervisor.last_refresh is None else supervisor.refresh_seconds,
             restarts=supervisor.restarts,
             reason=inventory.reason,
         )
-
-
-def source_settings(settings: HypervisorConfig) -> SourceSettings:
-    """What the child process of one hypervisor is told."""
-    return SourceSettings(
-        name=settings.name,
-        uri=settings.uri,
-        auth_file="" if settings.auth_file is None else str(settings.auth_file),
-        poll_interval=settings.poll_interval,
-        silence_limit=settings.silence_limit,
-        volumes=settings.volumes,
-    )
 
 
 class Agent:

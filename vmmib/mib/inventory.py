@@ -174,7 +174,10 @@ class Inventory:
         self._answered()
         self.version += 1
         changes: list[Transition] = []
-        for vm in batch.values():
+        vms: Iterable[Vm] = batch.values()
+        if not self._known:  # the first indexes follow the names, not the hypervisor's hash table
+            vms = sorted(vms, key=lambda vm: vm.name)
+        for vm in vms:
             changes += self._update(vm)
         if message.complete:
             gone = [

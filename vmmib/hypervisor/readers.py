@@ -1,0 +1,465 @@
+"""The calls of a refresh: two ways to read the state and the counters of many domains.
+
+`BulkReader` asks for many domains at once (getAllDomainStats' cousin domainListGetStats, in
+portions that show progress and stay below the remote protocol's limits). `EachReader` makes a
+few calls per domain, for drivers that have no bulk statistics worth the name; the test driver's
+hold the state alone.
+
+Both return per domain a raw value that is cheap to compare, for a VM whose raw value is as before
+needs no second look, and turn raw values into Readings.
+
+A guest that does not answer
+----------------------------
+For memory, vCPU and disk figures QEMU's driver asks the guest's own process. If that one is
+stopped or stuck, the call waits for as long as it is. NOWAIT skips a guest only when some earlier
+call waits for it already. So the statistics are read on a thread of their own; when that takes
+longer than PATIENCE it is left behind, waiting, and the call is made again: NOWAIT now skips the
+stuck guest, whose figures stay as they were. libvirtd serves only a few calls per client at a
+time, so at most MOST_STUCK threads are left behind; beyond that the figures that need the guest's
+process are done without, until one of them returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import libvirt
+
+from vmmib.hypervisor.assemble import (
+    IDLE_DISK,
+    IDLE_NIC,
+    NO_DISK,
+    NO_NIC,
+    DiskCounters,
+    NicCounters,
+    Reading,
+    Shape,
+    mask_of_map,
+)
+from vmmib.hypervisor.libvirt_connection import Connection, Domain, LibvirtError, is_gone
+from vmmib.hypervisor.model import Cpu
+from vmmib.hypervisor.states import ACTIVE_STATES, NOSTATE, PAUSED, RUNNING
+
+PATIENCE = 5.0
+"""Seconds that statistics of a portion of domains may take."""
+
+MOST_STUCK = 3
+"""Calls left waiting at a time; libvirtd's default is to serve 5 of a client at once."""
+
+Raw = Any
+T = TypeVar("T")
+
+_NEED_GUEST = libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_BLOCK
+_WITHOUT_GUEST = (
+    libvirt.VIR_DOMAIN_STATS_STATE
+    | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+    | libvirt.VIR_DOMAIN_STATS_VCPU
+    | libvirt.VIR_DOMAIN_STATS_INTERFACE
+)
+_NOWAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+
+
+class Item(Protocol):
+    """A domain to read."""
+
+    dom: Domain
+    shape: Shape
+    raw: Raw
+    reading: Reading | None
+
+
+class Reader(Protocol):
+    """A way to read domains."""
+
+    portion: int
+    """Domains to read at a time."""
+
+    def read(self, items: Sequence[Item]) -> list[Raw | None]:
+        """A raw value per item, None for a domain that is gone.
+
+        Raises libvirtError when the connection as a whole fails.
+        """
+
+    def interpret(self, item: Item, raw: Raw) -> Reading:
+        """What a raw value says."""
+
+
+class Stuck:
+    """Runs calls that may wait for ever, and leaves them behind when they do."""
+
+    def __init__(self, patience: float | None) -> None:
+        """`patience` in seconds; None: run everything in place, for it cannot get stuck."""
+        self._patience = patience
+        self._left: set[threading.Thread] = set()
+
+    @property
+    def full(self) -> bool:
+        """Whether no more calls may be left behind."""
+        self._left = {one for one in self._left if one.is_alive()}
+        return len(self._left) >= MOST_STUCK
+
+    def run(self, call: Callable[[], T]) -> T | None:
+        """The call's result; None when it was left behind. Raises what the call raises."""
+        if self._patience is None:
+            return call()
+        results: list[T] = []
+        errors: list[Exception] = []
+
+        def work() -> None:
+            try:
+                results.append(call())
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=work, name="call", daemon=True)
+        thread.start()
+        thread.join(self._patience)
+        if thread.is_alive():
+            self._left.add(thread)
+            return None
+        if errors:
+            raise errors[0]
+        return results[0]
+
+
+class BulkReader:
+    """Many domains in a call."""
+
+    portion = 64
+
+    def __init__(self, connection: Connection, driver: str, stuck: Stuck) -> None:
+        self._connection = connection
+        self._asks_guest = driver == "QEMU"
+        self._stuck = stuck
+        self._jobs = True
+        self._nowait = _NOWAIT
+
+    def read(self, items: Sequence[Item]) -> list[Raw | None]:
+        """See Reader. A raw value is (statistics, full, job operation, error of the job's call)."""
+        active: list[Domain] = []
+        inactive: list[Domain] = []
+        for item in items:
+            (inactive if item.dom.ID() == -1 else active).append(item.dom)
+        found: dict[bytes, Raw] = {}
+        if inactive:
+            # Nothing that would open the images: their server may be gone
+            for dom, stats in self._stats(inactive, libvirt.VIR_DOMAIN_STATS_STATE):
+                found[_identity(dom)] = (stats, True, 0, None)
+        if active:
+            self._read_active(active, found)
+        return [found.get(_identity(item.dom)) for item in items]
+
+    def _read_active(self, doms: list[Domain], found: dict[bytes, Raw]) -> None:
+        def with_guest() -> dict[bytes, Raw]:
+            read: dict[bytes, Raw] = {}
+            for dom, stats in self._stats(doms, _WITHOUT_GUEST | _NEED_GUEST):
+                full = not self._asks_guest or _is_full(stats)
+                job: tuple[int | None, int | None] = (None, None)
+                if full and stats.get("state.state") in (RUNNING, PAUSED):
+                    job = self._job(dom)
+                read[_identity(dom)] = (stats, full, *job)
+            return read
+
+        for _ in range(MOST_STUCK):
+            if self._stuck.full:
+                break
+            read = self._stuck.run(with_guest)
+            if read is not None:
+                found.update(read)
+                return
+        basic = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+        for dom, stats in self._stats(doms, basic | libvirt.VIR_DOMAIN_STATS_INTERFACE):
+            found[_identity(dom)] = (stats, False, None, None)
+
+    def _stats(self, doms: list[Domain], groups: int) -> list[tuple[Domain, dict[str, Any]]]:
+        """Statistics; a domain that spoils the call for the others is found by halving."""
+        try:
+            return list(self._connection.domainListGetStats(doms, groups, self._nowait))
+        except LibvirtError as error:
+            if self._nowait and error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG:
+                self._nowait = 0  # a driver that does not know the flag
+                return self._stats(doms, groups)
+            if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT or _is_dead(self._connection):
+                raise
+            if len(doms) > 1:
+                half = len(doms) // 2
+                return self._stats(doms[:half], groups) + self._stats(doms[half:], groups)
+            return [] if is_gone(error) else [(doms[0], _state_only(doms[0]))]
+
+    def _job(self, dom: Domain) -> tuple[int | None, int | None]:
+        """(operation of the running job, the error's number when that cannot be read)."""
+        if not self._jobs:
+            return None, None
+        try:
+            job = dom.jobStats()
+        except LibvirtError as error:
+            code = error.get_error_code()
+            if code == libvirt.VIR_ERR_NO_SUPPORT:
+                self._jobs = False
+            return None, code
+        return (job.get("operation", 0) if job.get("type") else 0), None
+
+    def interpret(self, item: Item, raw: Raw) -> Reading:
+        """See Reader."""
+        stats, full, job, job_error = raw
+        get = stats.get
+        state = get("state.state", NOSTATE)
+        shape, before = item.shape, item.reading
+        if state not in ACTIVE_STATES:
+            # What statistics say of CPU time is, for a domain that is off, the daemon's own
+            return Reading(
+                state,
+                get("state.reason", 0),
+                cpu_time_us=0,
+                cpus=tuple([shape.cpu(number, 0) for number in shape.definition.online]),
+                disks=(IDLE_DISK,) * len(shape.disks),
+                nics=(IDLE_NIC,) * len(shape.nics),
+                job_operation=0,
+            )
+        memory = get("balloon.current")
+        count = get("vcpu.current")
+        time_ns = get("cpu.time")
+        cpus = _cpus(shape, stats)
+        disks: Sequence[DiskCounters] = _disks(shape, stats)
+        if not full and before is not None and before.state in ACTIVE_STATES:
+            # The guest did not answer: what it would say stays as it was
+            disks = before.disks if len(before.disks) == len(shape.disks) else disks
+            cpus = cpus or before.cpus
+            count = before.cpu_count if count is None else count
+            memory = before.memory // 1024 if memory is None and before.memory else memory
+        return Reading(
+            state,
+            get("state.reason", 0),
+            cpu_count=count,
+            memory=None if memory is None else memory * 1024,
+            cpu_time_us=None if time_ns is None else time_ns // 1000,
+            cpus=cpus,
+            disks=disks,
+            nics=_nics(shape, stats),
+            job_operation=before.job_operation if before is not None and not full else job,
+            job_error=job_error,
+            full=full,
+        )
+
+
+def _is_full(stats: dict[str, Any]) -> bool:
+    """Whether QEMU itself was asked: it alone knows these."""
+    return "balloon.rss" in stats or any(
+        f"block.{number}.rd.reqs" in stats for number in range(stats.get("block.count", 0))
+    )
+
+
+def _cpus(shape: Shape, stats: dict[str, Any]) -> tuple[Cpu, ...] | None:
+    cpus = []
+    for number in range(stats.get("vcpu.maximum", 0)):
+        time_ns = stats.get(f"vcpu.{number}.time")
+        if time_ns is not None:
+            cpus.append(shape.cpu(number, time_ns // 1000))
+        elif f"vcpu.{number}.state" in stats:
+            cpus.append(shape.cpu(number, None))
+    return tuple(cpus) or None
+
+
+_BLOCK_KEYS = (
+    ".capacity", ".rd.reqs", ".wr.reqs", ".rd.bytes", ".wr.bytes", ".rd.times", ".wr.times"
+)  # fmt: skip
+_NET_KEYS = (
+    ".rx.bytes", ".tx.bytes", ".rx.pkts", ".tx.pkts", ".rx.errs", ".tx.errs", ".rx.drop", ".tx.drop"
+)  # fmt: skip
+
+
+def _disks(shape: Shape, stats: dict[str, Any]) -> Sequence[DiskCounters]:
+    get = stats.get
+    found: dict[str, DiskCounters] = {}
+    for number in range(get("block.count", 0)):
+        prefix = f"block.{number}"
+        size, reads, writes, read_octets, write_octets, read_ns, write_ns = [
+            get(prefix + key) for key in _BLOCK_KEYS
+        ]
+        found[get(prefix + ".name", "")] = (
+            size,
+            reads,
+            writes,
+            read_octets,
+            write_octets,
+            None if read_ns is None else read_ns // 1000,
+            None if write_ns is None else write_ns // 1000,
+        )
+    return [found.get(target, NO_DISK) for target in shape.targets] if found else ()
+
+
+def _nics(shape: Shape, stats: dict[str, Any]) -> Sequence[NicCounters]:
+    get = stats.get
+    found: dict[str, NicCounters] = {}
+    for number in range(get("net.count", 0)):
+        prefix = f"net.{number}"
+        a, b, c, d, e, f, g, h = [get(prefix + key) for key in _NET_KEYS]
+        found[get(prefix + ".name", "")] = (a, b, c, d, e, f, g, h)
+    return [found.get(head[1], NO_NIC) for head, _ in shape.nics] if found else ()
+
+
+class EachReader:
+    """A few calls per domain."""
+
+    portion = 128
+
+    def __init__(self, connection: Connection, cpu_count: int) -> None:
+        self._connection = connection
+        self._cpu_count = cpu_count
+        self._vcpus = self._blocks = self._flows = True
+        self._masks: dict[tuple[bool, ...], bytes] = {}
+
+    def read(self, items: Sequence[Item]) -> list[Raw | None]:
+        """See Reader. A raw value is (state, info, vcpus, block statistics, flows)."""
+        return [self._read_one(item) for item in items]
+
+    def _read_one(self, item: Item) -> Raw | None:
+        dom = item.dom
+        try:
+            state = dom.state()
+            info = dom.info()
+        except LibvirtError as error:
+            if is_gone(error):
+                return None
+            if _is_dead(self._connection):
+                raise
+            return [NOSTATE, 0], None, None, None, None
+        if state[0] not in ACTIVE_STATES:
+            return state, info[1:4], None, None, None
+        shape = item.shape
+        vcpus = None
+        if self._vcpus:
+            try:
+                vcpus = dom.vcpus()
+            except LibvirtError as error:
+                self._vcpus = not _is_no_call(error)
+        # Where one device fails, the others are asked nevertheless
+        blocks = flows = None
+        if self._blocks:
+            call = dom.blockStats
+            try:
+                blocks = [call(target) for target in shape.targets]
+            except LibvirtError as error:
+                self._blocks = not _is_no_call(error)
+                blocks = [_attempt(call, target) for target in shape.targets]
+        if self._flows and shape.nics:
+            flows = self._read_flows(dom, shape)
+        return state, info, vcpus, blocks, flows
+
+    def _read_flows(self, dom: Domain, shape: Shape) -> list[_Flow]:
+        call = dom.interfaceStats
+        try:
+            return [call(head[1]) for head, _ in shape.nics]
+        except LibvirtError as error:
+            self._flows = not _is_no_call(error)
+            return [_attempt(call, head[1]) for head, _ in shape.nics]
+
+    def interpret(self, item: Item, raw: Raw) -> Reading:
+        """See Reader."""
+        (state, reason), info, vcpus, blocks, flows = raw
+        if info is None:
+            return Reading(state, reason)
+        if state not in ACTIVE_STATES:
+            shape = item.shape
+            return Reading(
+                state,
+                reason,
+                info[2],
+                info[1] * 1024,
+                0,
+                tuple([shape.cpu(number, 0) for number in shape.definition.online]),
+                (_IDLE,) * len(shape.disks) if self._blocks else (),
+                (IDLE_NIC,) * len(shape.nics) if self._flows else (),
+            )
+        _, _, memory, count, time_ns = info
+        return Reading(
+            state,
+            reason,
+            count,
+            memory * 1024,
+            time_ns // 1000,
+            None if vcpus is None else self._cpus(*vcpus),
+            () if blocks is None else _blocks(blocks),
+            () if flows is None else _flows(flows),
+        )
+
+    def _cpus(self, vcpus: list[Any], maps: list[tuple[bool, ...]]) -> tuple[Cpu, ...]:
+        masks = self._masks
+        try:
+            return tuple(
+                [
+                    Cpu(number, time_ns // 1000, masks[cpu_map])
+                    for (number, _, time_ns, _), cpu_map in zip(vcpus, maps, strict=False)
+                ]
+            )
+        except KeyError:
+            if len(masks) > _MOST_MASKS:
+                masks.clear()
+            for cpu_map in maps:
+                masks[cpu_map] = mask_of_map(cpu_map, self._cpu_count)
+            return self._cpus(vcpus, maps)
+
+
+_MOST_MASKS = 10_000
+
+_IDLE: DiskCounters = (None, 0, 0, 0, 0, None, None)
+"""blockStats knows no times."""
+
+_Block = tuple[int, int, int, int, int] | None
+_Flow = tuple[int, int, int, int, int, int, int, int] | None
+
+
+def _blocks(blocks: list[_Block]) -> list[DiskCounters]:
+    """From blockStats' reads, octets read, writes, octets written; -1: not known."""
+    return [
+        (None, reads, writes, read_octets, write_octets, None, None)
+        if reads >= 0 <= writes
+        else NO_DISK
+        for reads, read_octets, writes, write_octets, _ in [one or _UNKNOWN for one in blocks]
+    ]
+
+
+def _flows(flows: list[_Flow]) -> list[NicCounters]:
+    """From interfaceStats' octets, packets, errors, drops, received and then sent."""
+    return [
+        NO_NIC if one is None or min(one) < 0 else
+        (one[0], one[4], one[1], one[5], one[2], one[6], one[3], one[7])
+        for one in flows
+    ]  # fmt: skip
+
+
+_UNKNOWN = (-1, -1, -1, -1, -1)
+
+
+def _is_no_call(error: libvirt.libvirtError) -> bool:
+    return bool(error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT)
+
+
+def _attempt(call: Callable[[str], T], target: str) -> T | None:
+    with contextlib.suppress(LibvirtError):
+        return call(target)
+    return None
+
+
+def _identity(dom: Domain) -> bytes:
+    uuid: bytes = dom.UUID()
+    return uuid if uuid != bytes(16) else dom.name().encode()
+
+
+def _state_only(dom: Domain) -> dict[str, Any]:
+    try:
+        state, reason = dom.state()[:2]
+    except LibvirtError:
+        state, reason = NOSTATE, 0
+    return {"state.state": state, "state.reason": reason}
+
+
+def _is_dead(connection: Connection) -> bool:
+    """Whether the connection is lost, as far as that is known without asking over it."""
+    try:
+        return not connection.isAlive()
+    except LibvirtError:
+        return True
