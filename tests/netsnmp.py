@@ -6,7 +6,7 @@ enumerations too) so that no MIB text is needed.
 
     with Snmpd(tmp_path, contexts=["esx1"]) as snmpd:
         ... connect a subagent to snmpd.agentx_socket ...
-        snmpd.walk("1.3.6.1.2.1.236")              -> [Line(oid=".1.3...", type="INTEGER", value="4")]
+        snmpd.walk("1.3.6.1.2.1.236")  # [Line(oid=".1.3...", type="INTEGER", value="4"), ...]
         snmpd.walk("1.3.6.1.2.1.236", context="esx1")
 """
 
@@ -250,8 +250,8 @@ class Snmpd(_Daemon):
             lines += [
                 f"com2sec -Cn {context} sec{number} default {context}",
                 f"group grp{number} v2c sec{number}",
-                f'access grp{number} {context} any noauth exact all all none',
-                f'access usmgroup {context} usm noauth exact all all all',
+                f"access grp{number} {context} any noauth exact all all none",
+                f"access usmgroup {context} usm noauth exact all all all",
             ]
         if traps_to is not None:
             lines.append(f"trap2sink {traps_to.address} public")
@@ -315,7 +315,6 @@ class Snmpd(_Daemon):
     ) -> list[Line]:
         """All instances below `oid`, in the order in which they came."""
         tool, more = ("snmpbulkwalk", ["-Cr50"]) if bulk else ("snmpwalk", [])
-        # -CI: never fall back to a GET of `oid` itself when nothing is below it
         done = self.run(tool, oid, context=context, v3=v3, options=[*options, *more])
         return [line for line in parse_lines(done.stdout) if not line.type.startswith("No ")]
 
@@ -342,7 +341,7 @@ class Snmpd(_Daemon):
     def set(
         self, *triples: str, context: str = "", community: str = "", v3: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """snmpset OID TYPE VALUE ...; look at `returncode` and `stderr` ("Reason: notWritable")."""
+        """Run snmpset OID TYPE VALUE ...; look at `returncode` and `stderr` ("Reason: notWritable")."""
         return self.run(
             "snmpset", *triples, context=context, community=community, v3=v3, check=False
         )
