@@ -42,14 +42,14 @@ class Machine:
     """ManagedEntityStatus; libvirt shows no UUID while it is another."""
 
 
-class _Fault(Exception):
+class _FaultError(Exception):
     """Answered as a SOAP fault."""
 
 
 class FakeEsx:
     """The host. Use as a context manager."""
 
-    def __init__(self, machines: list[Machine], password: str = "secret") -> None:
+    def __init__(self, machines: list[Machine], password: str = "secret") -> None:  # noqa: S107
         self.machines = machines
         self.password = password
         self.session: str | None = None
@@ -70,7 +70,10 @@ class FakeEsx:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.resume()
         self._released.set()
@@ -129,20 +132,20 @@ class FakeEsx:
 
     def call(self, body: bytes) -> tuple[int, bytes]:
         """A SOAP call: status and answer."""
-        envelope = ET.fromstring(body)
+        envelope = ET.fromstring(body)  # noqa: S314 (libvirt's own)
         request = next(iter(envelope.find(f"{{{SOAP}}}Body") or ()))
         method = request.tag.rpartition("}")[2]
         self._wait(method)
         try:
             if self.fault:
-                raise _Fault(self.fault)
+                raise _FaultError(self.fault)
             with self._lock:
                 answer: Callable[[ET.Element], list[ET.Element]] | None
                 answer = getattr(self, f"_do_{method}", None)
                 if answer is None:
-                    raise _Fault(f"{method} is not implemented")
+                    raise _FaultError(f"{method} is not implemented")
                 content = answer(request)
-        except _Fault as fault:
+        except _FaultError as fault:
             wrong = ET.Element("soapenv:Fault")
             _text(wrong, "faultcode", "ServerFaultCode")
             _text(wrong, "faultstring", str(fault))
@@ -182,7 +185,7 @@ class FakeEsx:
     def _do_Login(self, request: ET.Element) -> list[ET.Element]:  # noqa: N802
         given = {part.tag.rpartition("}")[2]: part.text for part in request}
         if given.get("userName") != "root" or given.get("password") != self.password:
-            raise _Fault("Cannot complete login due to an incorrect user name or password.")
+            raise _FaultError("Cannot complete login due to an incorrect user name or password.")
         self.logins += 1
         self.session = f"session-{self.logins}"
         return [self._session("returnval")]
@@ -253,9 +256,7 @@ class FakeEsx:
     def _power_info(self) -> ET.Element:
         value = ET.Element("val", {"xsi:type": "ArrayOfAutoStartPowerInfo"})
         for number, machine in enumerate(self.machines):
-            entry = ET.SubElement(
-                value, "AutoStartPowerInfo", {"xsi:type": "AutoStartPowerInfo"}
-            )
+            entry = ET.SubElement(value, "AutoStartPowerInfo", {"xsi:type": "AutoStartPowerInfo"})
             _reference(entry, "key", "VirtualMachine", _moid(number, machine))
             for key, text in {
                 "startOrder": "1",
@@ -274,11 +275,11 @@ def _handler(host: FakeEsx) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # a whole answer in one segment
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             text = host.file(self.path)
             self._answer(404 if text is None else 200, (text or "").encode(), "text/plain")
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             status, answer = host.call(body)
             self._answer(status, answer, "text/xml; charset=utf-8")

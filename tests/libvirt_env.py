@@ -51,7 +51,7 @@ def eventually(condition: Callable[[], T], seconds: float = 20.0) -> T:
 # The test driver
 
 
-def test_domain(
+def node_domain(
     name: str,
     state: str = "running",
     *,
@@ -98,15 +98,12 @@ def test_domain(
   </domain>"""
 
 
-test_domain.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever its name says
-
-
 def node_file(path: Path, count: int) -> str:
     """Write a hypervisor of `count` domains over all run states; return its URI."""
     kinds = [(state, False, False) for state in RUN_STATES]
     kinds += [("shutoff", True, False), ("running", False, True)]
     domains = [
-        test_domain(
+        node_domain(
             f"vm{number:04d}",
             kinds[number % len(kinds)][0],
             managed_save=kinds[number % len(kinds)][1],
@@ -125,7 +122,6 @@ def node_of(path: Path, domains: list[str], rest: str = "") -> str:
 
 
 # QEMU
-
 
 
 def emulator() -> str | None:

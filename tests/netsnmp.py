@@ -341,7 +341,7 @@ class Snmpd(_Daemon):
     def set(
         self, *triples: str, context: str = "", community: str = "", v3: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """Run snmpset OID TYPE VALUE ...; look at `returncode` and `stderr` ("Reason: notWritable")."""
+        """Run snmpset OID TYPE VALUE ...; `stderr` tells of an error ("Reason: notWritable")."""
         return self.run(
             "snmpset", *triples, context=context, community=community, v3=v3, check=False
         )

@@ -45,6 +45,6 @@ def test_written_form_is_read_back(address: Address) -> None:
      "http://h:1", "/a,tcp:h:1", "unix:/" + "a" * 200, "unix:/a\0b"],
 )  # fmt: skip
 def test_nonsense_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         parse_address(text)
     assert "\n" not in str(caught.value)

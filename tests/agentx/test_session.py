@@ -374,8 +374,8 @@ def test_what_only_a_master_receives(cls: type[pdu.Pdu]) -> None:
 def test_a_payload_that_cannot_be_parsed(kind: int, network_byte_order: bool) -> None:
     order = ">" if network_byte_order else "<"
     data = struct.pack(
-        order + "BBBxIIII", 1, kind, 16 if network_byte_order else 0, ID, 9, 77, 4
-    ) + bytes([9, 0, 0, 0])
+        order + "BBBxIIII", 1, kind, 16 if network_byte_order else 0, ID, 9, 77, 8
+    ) + bytes([9, 0, 0, 0, 9, 0, 0, 0])
     session = opened()
     session.receive_data(data)
     (response,) = responses(session.data_to_send())

@@ -72,7 +72,7 @@ def test_refused() -> None:
     answers = run(
         handler, a_test(varbinds=(A, B)), CommitSet(transaction_id=1), CleanupSet(transaction_id=1)
     )
-    assert answers == [(ErrorStatus.WRONG_VALUE, 2), (ErrorStatus.COMMIT_FAILED, 0), None]
+    assert answers == [(ErrorStatus.WRONG_VALUE, 2), (ErrorStatus.COMMIT_FAILED, 1), None]
     assert handler.calls == ["test c[1, 2]", "cleanup"]
 
 
@@ -93,7 +93,7 @@ def test_commit_failed() -> None:
     handler = Handler("commit")
     ids = {"transaction_id": 1}
     answers = run(handler, a_test(), CommitSet(**ids), UndoSet(**ids), CleanupSet(**ids))
-    assert answers == [OK, (ErrorStatus.COMMIT_FAILED, 0), OK, None]
+    assert answers == [OK, (ErrorStatus.COMMIT_FAILED, 1), OK, None]
     assert handler.calls == ["test c[1]", "commit", "undo", "cleanup"]
 
 
@@ -102,7 +102,7 @@ def test_undo_failed() -> None:
     ids = {"transaction_id": 1}
     assert run(handler, a_test(), CommitSet(**ids), UndoSet(**ids))[2] == (
         ErrorStatus.UNDO_FAILED,
-        0,
+        1,
     )
     assert handler.calls[-2:] == ["undo", "cleanup"]
 
@@ -151,8 +151,8 @@ def test_requests_of_no_transaction() -> None:
         CommitSet(transaction_id=2),
         CleanupSet(transaction_id=2),
     )
-    assert answers[:4] == [(ErrorStatus.COMMIT_FAILED, 0), (ErrorStatus.UNDO_FAILED, 0), None, None]
-    assert answers[5] == (ErrorStatus.COMMIT_FAILED, 0)
+    assert answers[:4] == [(ErrorStatus.COMMIT_FAILED, 1), (ErrorStatus.UNDO_FAILED, 1), None, None]
+    assert answers[5] == (ErrorStatus.COMMIT_FAILED, 1)
     assert handler.calls == ["test c[1]"]
 
 
@@ -186,7 +186,7 @@ def test_a_fault_leaves_a_transaction_that_ends_well() -> None:
     sets = Transactions(handler)
     with pytest.raises(RuntimeError):
         sets.handle(a_test())
-    assert sets.handle(CommitSet(transaction_id=1)) == (ErrorStatus.COMMIT_FAILED, 0)
+    assert sets.handle(CommitSet(transaction_id=1)) == (ErrorStatus.COMMIT_FAILED, 1)
     sets.handle(CleanupSet(transaction_id=1))
     assert handler.calls == ["test c[1]", "cleanup"]
 
@@ -213,9 +213,7 @@ def test_not_a_phase() -> None:
     ),
     st.sampled_from(["", "test", "commit", "undo"]),
 )
-def test_any_order_of_requests(
-    requests: list[tuple[type[Pdu], int, int]], fail: str
-) -> None:
+def test_any_order_of_requests(requests: list[tuple[type[Pdu], int, int]], fail: str) -> None:
     handler = Handler(fail)
     sets = Transactions(handler)
     for cls, transaction, packet in requests:

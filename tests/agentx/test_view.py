@@ -39,7 +39,10 @@ def name(record: Any) -> bytes | None:
 def sample() -> View:
     scalars = Table(
         (*ROOT, 1),
-        [Column(1, ValueType.OCTET_STRING, lambda _: b"QEMU"), Column(3, ValueType.INTEGER, number)],
+        [
+            Column(1, ValueType.OCTET_STRING, lambda _: b"QEMU"),
+            Column(3, ValueType.INTEGER, number),
+        ],
         ((0,),),
         [7],
     )
@@ -50,7 +53,9 @@ def sample() -> View:
         [11, None, 13],
     )
     empty = Table((*ROOT, 5, 1), [Column(2, ValueType.INTEGER, number)], [], [])
-    wide = Table((*ROOT, 6, 1), [Column(1, ValueType.COUNTER64, number)], [(1, 1), (1, 300)], [5, 6])
+    wide = Table(
+        (*ROOT, 6, 1), [Column(1, ValueType.COUNTER64, number)], [(1, 1), (1, 300)], [5, 6]
+    )
     return View([wide, table, empty, scalars], objects=[(*ROOT, 2)])
 
 

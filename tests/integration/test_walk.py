@@ -250,7 +250,9 @@ def test_storage(served: Served, domains: list[Domain]) -> None:
             assert row[7] == ("3" if device == "hda" else "2")
             assert row[8] == ("4" if device == "hda" else "3")
             assert text(row[9]) == target.get("bus")
-            if resource:
+            if off and row[4] == "6":
+                assert row[11] == row[12] == "-1", "nobody opens a network volume to measure it"
+            elif resource:
                 capacity, allocation, _ = domain.blockInfo(device)
                 unit = int(row[10])
                 for shown, true in [(row[11], capacity), (row[12], allocation)]:

@@ -586,9 +586,9 @@ class Subagent:
 
 
 _SET_FAULTS: dict[type[Pdu], tuple[ErrorStatus, int]] = {
-    TestSet: (ErrorStatus.GEN_ERR, 0),
-    CommitSet: (ErrorStatus.COMMIT_FAILED, 0),
-    UndoSet: (ErrorStatus.UNDO_FAILED, 0),
+    TestSet: (ErrorStatus.GEN_ERR, 1),
+    CommitSet: (ErrorStatus.COMMIT_FAILED, 1),
+    UndoSet: (ErrorStatus.UNDO_FAILED, 1),
 }
 
 _REGISTER_REMEDIES: dict[int, str] = {

@@ -262,17 +262,18 @@ class Session:
         """
         events: list[Event] = []
         frames, error = self._framer.feed(data)
-        self._partial = not self._framer.empty
+        self._partial = False
         for frame in frames:
             if self.state is State.CLOSED:
                 return events
-            response = self._serve(frame)
+            response = self.serve(frame)
             if response is not None:
                 self._out.append(response)
             else:
                 self._receive(frame, events)
             if self.faults:
                 events += self.take_faults()
+        self._partial = not self._framer.empty
         if error is not None and self.state is not State.CLOSED:
             self._enter(State.CLOSED)
             raise RemoteProtocolError(str(error))
@@ -284,7 +285,41 @@ class Session:
         The short way, to be tried before `receive_data`; nothing may be left to send. What the
         view could not tell is kept for `take_faults`.
         """
-        return None if self._partial else self._serve(data)
+        length = len(data)
+        if self._partial or not HEADER_SIZE <= length <= _MAX_PDU:
+            return None
+        start, session_id, transaction_id, packet_id, size = _unpack_header(data)
+        read = _QUICK.get(start)
+        if read is None or session_id != self._serving or size != length - HEADER_SIZE:
+            return None
+        self.requests += 1
+        cells: list[bytes] = []
+        error, index = 0, 0
+        try:
+            if data[2] & _IN_CONTEXT:
+                context, at = _context(data)
+            else:
+                context, at = b"", HEADER_SIZE
+            read(self._views.get(context, EMPTY), data, at, cells)
+        except (ParseError, IndexError, struct.error):
+            cells, error = [], ErrorStatus.PARSE_ERROR
+        except CellError as fault:
+            self.faults.append(fault)
+            cells, error, index = [], ErrorStatus.GEN_ERR, len(cells) + 1
+        body = cells[0] if len(cells) == 1 else b"".join(cells)
+        return (
+            _pack_response(
+                _RESPONSE_START,
+                session_id,
+                transaction_id,
+                packet_id,
+                8 + len(body),
+                0,
+                error,
+                index,
+            )
+            + body
+        )
 
     def take_faults(self) -> list[Event]:
         """Take what `serve` could not find out, as events."""
@@ -359,46 +394,9 @@ class Session:
 
     # Reading
 
-    def _serve(self, data: bytes) -> bytes | None:
-        length = len(data)
-        if not HEADER_SIZE <= length <= _MAX_PDU:
-            return None
-        start, session_id, transaction_id, packet_id, size = _unpack_header(data)
-        read = _QUICK.get(start)
-        if read is None or session_id != self._serving or size != length - HEADER_SIZE:
-            return None
-        self.requests += 1
-        cells: list[bytes] = []
-        error, index = 0, 0
-        try:
-            if data[2] & _IN_CONTEXT:
-                context, at = _context(data)
-            else:
-                context, at = b"", HEADER_SIZE
-            read(self._views.get(context, EMPTY), data, at, cells)
-        except (ParseError, IndexError, struct.error):
-            cells, error = [], ErrorStatus.PARSE_ERROR
-        except CellError as fault:
-            self.faults.append(fault)
-            cells, error, index = [], ErrorStatus.GEN_ERR, len(cells) + 1
-        body = cells[0] if len(cells) == 1 else b"".join(cells)
-        return (
-            _pack_response(
-                _RESPONSE_START,
-                session_id,
-                transaction_id,
-                packet_id,
-                8 + len(body),
-                0,
-                error,
-                index,
-            )
-            + body
-        )
-
     def _serve_transcoded(self, request: Pdu) -> None:
         """Answer a request that came in the other byte order."""
-        response = self._serve(encode(request))
+        response = self.serve(encode(request))
         if response is not None:
             self._out.append(encode(decode(response), network_byte_order=False))
 

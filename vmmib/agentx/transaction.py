@@ -78,6 +78,9 @@ class _Phase(Enum):
 Answer = tuple[ErrorStatus, int]
 
 NO_ERROR: Answer = (ErrorStatus.NO_ERROR, 0)
+# An error at no varbind is made a genErr by net-snmp's master.
+_COMMIT_FAILED: Answer = (ErrorStatus.COMMIT_FAILED, 1)
+_UNDO_FAILED: Answer = (ErrorStatus.UNDO_FAILED, 1)
 
 
 class Transactions:
@@ -151,22 +154,22 @@ class Transactions:
 
     def _commit(self, request: Pdu) -> Answer:
         if not self._current(request):
-            return ErrorStatus.COMMIT_FAILED, 0
+            return _COMMIT_FAILED
         if self._phase is _Phase.TESTED:
             self._phase = _Phase.COMMIT_FAILED
             if self._handler.commit() == ErrorStatus.NO_ERROR:
                 self._phase = _Phase.COMMITTED
         if self._phase is _Phase.COMMITTED:
             return NO_ERROR
-        return ErrorStatus.COMMIT_FAILED, 0
+        return _COMMIT_FAILED
 
     def _undo(self, request: Pdu) -> Answer:
         if not self._current(request):
-            return ErrorStatus.UNDO_FAILED, 0
+            return _UNDO_FAILED
         status = ErrorStatus.NO_ERROR
         try:
             if self._phase in (_Phase.COMMITTED, _Phase.COMMIT_FAILED):
                 status = self._handler.undo()
         finally:
             self._end()
-        return NO_ERROR if status == ErrorStatus.NO_ERROR else (ErrorStatus.UNDO_FAILED, 0)
+        return NO_ERROR if status == ErrorStatus.NO_ERROR else _UNDO_FAILED

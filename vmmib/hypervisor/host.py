@@ -147,3 +147,31 @@ def read_process(pid: int) -> tuple[str, Process] | None:
         return uuid, Process(pid, int(stat[19]) / _TICK, b"-incoming" in arguments)
     except (OSError, ValueError, IndexError):
         return None
+
+
+class Processes:
+    """The QEMU processes of this host, with as few looks at all processes as will do."""
+
+    PAUSE = 2.0
+    """Seconds between two such looks."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Process] = {}
+        self._looked_at = -self.PAUSE
+
+    def find(self, name: str, uuid: bytes) -> Process | None:
+        """The process of a domain; None when it cannot be found."""
+        dashed = _dashed(uuid)
+        process = qemu_process(name, dashed)
+        if process is not None:
+            return process
+        now = time.monotonic()
+        if now - self._looked_at >= self.PAUSE:
+            self._looked_at = now
+            self._found = qemu_processes()
+        return self._found.get(dashed)
+
+
+def _dashed(uuid: bytes) -> str:
+    text = uuid.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

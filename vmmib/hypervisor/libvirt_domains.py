@@ -35,21 +35,19 @@ import msgspec
 
 from vmmib.hypervisor import host, libvirt_connection, states, xml
 from vmmib.hypervisor.assemble import (
-    EMPTY,
-    NOWHERE,
     Placement,
     Reading,
-    Shape,
-    Size,
     affinity_of,
     assemble,
     mask_of_map,
 )
+from vmmib.hypervisor.guarded import Guarded, identity_of
 from vmmib.hypervisor.identity import cpu_count, identify
+from vmmib.hypervisor.known import ACTIVE, NO_FLAGS, Flags, Known
 from vmmib.hypervisor.libvirt_connection import Connection, Domain, LibvirtError
 from vmmib.hypervisor.messages import Batch, Changed, Refreshed, Removed
-from vmmib.hypervisor.model import AutoStart, Disk, Hypervisor, OperState, Persistent, Vm
-from vmmib.hypervisor.readers import PATIENCE, BulkReader, EachReader, Raw, Reader, Stuck
+from vmmib.hypervisor.model import AutoStart, Disk, Hypervisor, Persistent, Vm
+from vmmib.hypervisor.readers import BulkReader, EachReader, Raw, Reader
 from vmmib.hypervisor.settings import SourceSettings, driver_of, is_local
 from vmmib.hypervisor.source import Emit, SourceError
 from vmmib.hypervisor.storage import Surveyor, Volume
@@ -73,11 +71,6 @@ _FLAG_LISTS = (
     libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE,
 )
 
-Flags = tuple[bool, bool, bool]
-"""Autostart, transient, managed save."""
-
-NO_FLAGS: Flags = (False, False, False)
-
 _DEFINITION_EVENTS = (
     "REBOOT",
     "DISK_CHANGE",
@@ -99,98 +92,6 @@ _DEFINITION_EVENTS = (
 and polls see its outcome."""
 
 
-class Known:
-    """What is known of one VM. Guarded by the source's lock, but for what the poller alone uses."""
-
-    __slots__ = (
-        "__weakref__",
-        "cause",
-        "defined_at",
-        "definition",
-        "derived",
-        "dom",
-        "first_question",
-        "flags",
-        "fresh",
-        "gone",
-        "key",
-        "mark",
-        "name",
-        "placed_at",
-        "placement",
-        "raw",
-        "reading",
-        "round",
-        "sent",
-        "shape",
-        "sizes",
-        "stale",
-        "text",
-        "unsure",
-        "uuid",
-        "vm",
-    )
-
-    def __init__(self, uuid: bytes, name: str, dom: Domain) -> None:
-        self.uuid = uuid
-        self.key = uuid.hex() if uuid else f"name:{name}"
-        self.name = name
-        self.dom = dom
-        self.definition = EMPTY
-        self.text: int | None = None
-        """Hash of the XML that the definition is of."""
-        self.defined_at = 0.0
-        self.placed_at = 0.0
-        self.stale = True
-        """The definition is to be read again."""
-        self.placement = NOWHERE
-        self.sizes: dict[str, Size] = {}
-        self.shape = Shape(EMPTY, NOWHERE, {})
-        self.fresh = True
-        """The shape is new: the same raw value means another VM."""
-        self.cause: tuple[int, int, bool, int | None, int | None] | None = None
-        """What `derived` was derived from."""
-        self.derived: States = (OperState.UNKNOWN, None)
-        self.raw: Raw = None
-        self.reading: Reading | None = None
-        self.flags: Flags | None = None
-        """Autostart, transient, managed save."""
-        self.vm: Vm | None = None
-        """As last sent."""
-        self.mark = 0
-        self.round = 0
-        """The refresh that listed it."""
-        self.sent = 0
-        """The refresh that sent it."""
-        self.unsure: States | None = None
-        """What the last event most likely means, until the state is read."""
-        self.first_question: float | None = None
-        self.gone = False
-
-    @property
-    def active(self) -> bool:
-        """Whether it has a running instance, by what was sent last."""
-        return self.vm is not None and self.vm.oper in _ACTIVE
-
-    def reshape(self) -> None:
-        """Take over a new definition, placement or size."""
-        self.shape = Shape(self.definition, self.placement, self.sizes)
-        self.fresh = True
-
-
-_ACTIVE = frozenset(
-    {
-        OperState.RUNNING,
-        OperState.PREPARING,
-        OperState.SUSPENDING,
-        OperState.RESUMING,
-        OperState.PAUSED,
-        OperState.MIGRATING,
-        OperState.SHUTTINGDOWN,
-    }
-)
-
-
 class DomainsSource:
     """See the module. In-process use: connect(), then refresh(), ask(0) and survey(0) at will."""
 
@@ -210,16 +111,15 @@ class DomainsSource:
         self._on_host = is_local(settings.uri) and driver_of(settings.uri) != "test"
         self._opened = time.time()
         self._boot = host.BootTime()
-        self._processes = Processes()
+        self._processes = host.Processes()
         self._connection: Connection = None
         self._generation = 0
         self._callbacks: list[int] = []
         self._eventful = False
         self._driver = ""
         self._reader: Reader | None = None
-        in_process = settings.uri.startswith("test:")
-        self._stuck = Stuck(None if in_process else max(1.0, min(PATIENCE, settings.limit / 6)))
-        self._surveyor = Surveyor(settings, self._stuck)
+        self._guarded = Guarded(settings, connector)
+        self._surveyor = Surveyor(settings, self._guarded)
         self._hypervisor: Hypervisor | None = None
         self._identified_at = 0.0
         self._cpu_count = 0
@@ -254,8 +154,8 @@ class DomainsSource:
         except LibvirtError as error:
             self.close()
             raise libvirt_connection.failure(self._settings, error) from None
-        with self._lock:
-            self._surveyor.attach(connection)
+        self._guarded.attach(connection, self._settings.uri.startswith("test:"))
+        self._surveyor.attach()
 
     def _choose_reader(self, connection: Connection) -> Reader:
         each = EachReader(connection, self._cpu_count)
@@ -268,7 +168,7 @@ class DomainsSource:
                 return each
         except (TypeError, AttributeError):
             return each
-        return BulkReader(connection, self._driver, self._stuck)
+        return BulkReader(connection, self._driver, self._guarded)
 
     def _subscribe(self, connection: Connection) -> None:
         """Register for the events that the driver has."""
@@ -306,6 +206,7 @@ class DomainsSource:
             callbacks, self._callbacks = self._callbacks, []
             self._questions.clear()
             self._surveyor.detach()
+            self._guarded.detach()
             self._reader = None
             self._hypervisor = None
             self._identified_at = 0.0
@@ -438,7 +339,7 @@ class DomainsSource:
         try:
             for number, flag in enumerate(_FLAG_LISTS):
                 for dom in connection.listAllDomains(flag):
-                    identity = _identity(dom)
+                    identity = identity_of(dom)
                     before = found.get(identity, NO_FLAGS)
                     found[identity] = (*before[:number], True, *before[number + 1 :])  # type: ignore[assignment]
         except LibvirtError as error:
@@ -670,7 +571,7 @@ class DomainsSource:
 
     def _known_of(self, dom: Domain) -> Known:
         """The Known of an event's domain, a new one if need be. Holds the lock."""
-        identity = _identity(dom)
+        identity = identity_of(dom)
         known = self._vms.get(identity)
         if known is None:
             known = self._vms[identity] = self._new(dom)
@@ -720,7 +621,7 @@ class DomainsSource:
             )
 
     def _on_undefined(self, dom: Domain, detail: int, at: float) -> None:
-        identity = _identity(dom)
+        identity = identity_of(dom)
         known = self._vms.get(identity)
         if known is None:
             return
@@ -766,7 +667,7 @@ class DomainsSource:
         if vm is None:
             raise ValueError("nothing is known of the VM")
         oper, admin = derived
-        started = vm.started if known.active and oper in _ACTIVE else None
+        started = vm.started if known.active and oper in ACTIVE else None
         changed = msgspec.structs.replace(
             vm,
             oper=oper,
@@ -886,43 +787,9 @@ class DomainsSource:
 _ZERO = bytes(16)
 
 
-def _identity(dom: Domain) -> bytes | str:
-    """What tells a domain from the others: its UUID, or its name when it has none."""
-    uuid: bytes = dom.UUID()
-    return uuid if uuid != _ZERO else dom.name()
-
-
 def _portions(items: list[Known], size: int) -> Iterator[list[Known]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-class Processes:
-    """The QEMU processes of this host, with as few looks at all processes as will do."""
-
-    PAUSE = 2.0
-    """Seconds between two such looks."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, host.Process] = {}
-        self._looked_at = -self.PAUSE
-
-    def find(self, name: str, uuid: bytes) -> host.Process | None:
-        """The process of a domain; None when it cannot be found."""
-        dashed = _dashed(uuid)
-        process = host.qemu_process(name, dashed)
-        if process is not None:
-            return process
-        now = time.monotonic()
-        if now - self._looked_at >= self.PAUSE:
-            self._looked_at = now
-            self._found = host.qemu_processes()
-        return self._found.get(dashed)
-
-
-def _dashed(uuid: bytes) -> str:
-    text = uuid.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def run_event_loop() -> None:

@@ -10,19 +10,15 @@ needs no second look, and turn raw values into Readings.
 
 A guest that does not answer
 ----------------------------
-For memory, vCPU and disk figures QEMU's driver asks the guest's own process. If that one is
-stopped or stuck, the call waits for as long as it is. NOWAIT skips a guest only when some earlier
-call waits for it already. So the statistics are read on a thread of their own; when that takes
-longer than PATIENCE it is left behind, waiting, and the call is made again: NOWAIT now skips the
-stuck guest, whose figures stay as they were. libvirtd serves only a few calls per client at a
-time, so at most MOST_STUCK threads are left behind; beyond that the figures that need the guest's
-process are done without, until one of them returns.
+NOWAIT skips a guest whose process some other call waits for already, but the first call to reach
+one that is stuck waits. That call is left behind (guarded.py) and made again: NOWAIT now skips
+the guest, whose figures stay as they were. When too many are left behind, the figures that need
+the guest's process are done without.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -39,25 +35,22 @@ from vmmib.hypervisor.assemble import (
     Shape,
     mask_of_map,
 )
+from vmmib.hypervisor.guarded import MOST_STUCK, Guarded, Line, identity_of
 from vmmib.hypervisor.libvirt_connection import Connection, Domain, LibvirtError, is_gone
 from vmmib.hypervisor.model import Cpu
+from vmmib.hypervisor.source import SourceError
 from vmmib.hypervisor.states import ACTIVE_STATES, NOSTATE, PAUSED, RUNNING
-
-PATIENCE = 5.0
-"""Seconds that statistics of a portion of domains may take."""
-
-MOST_STUCK = 3
-"""Calls left waiting at a time; libvirtd's default is to serve 5 of a client at once."""
 
 Raw = Any
 T = TypeVar("T")
 
-_NEED_GUEST = libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_BLOCK
-_WITHOUT_GUEST = (
+_ALL_GROUPS = (
     libvirt.VIR_DOMAIN_STATS_STATE
     | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+    | libvirt.VIR_DOMAIN_STATS_BALLOON
     | libvirt.VIR_DOMAIN_STATS_VCPU
     | libvirt.VIR_DOMAIN_STATS_INTERFACE
+    | libvirt.VIR_DOMAIN_STATS_BLOCK
 )
 _NOWAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 
@@ -87,53 +80,15 @@ class Reader(Protocol):
         """What a raw value says."""
 
 
-class Stuck:
-    """Runs calls that may wait for ever, and leaves them behind when they do."""
-
-    def __init__(self, patience: float | None) -> None:
-        """`patience` in seconds; None: run everything in place, for it cannot get stuck."""
-        self._patience = patience
-        self._left: set[threading.Thread] = set()
-
-    @property
-    def full(self) -> bool:
-        """Whether no more calls may be left behind."""
-        self._left = {one for one in self._left if one.is_alive()}
-        return len(self._left) >= MOST_STUCK
-
-    def run(self, call: Callable[[], T]) -> T | None:
-        """The call's result; None when it was left behind. Raises what the call raises."""
-        if self._patience is None:
-            return call()
-        results: list[T] = []
-        errors: list[Exception] = []
-
-        def work() -> None:
-            try:
-                results.append(call())
-            except Exception as error:
-                errors.append(error)
-
-        thread = threading.Thread(target=work, name="call", daemon=True)
-        thread.start()
-        thread.join(self._patience)
-        if thread.is_alive():
-            self._left.add(thread)
-            return None
-        if errors:
-            raise errors[0]
-        return results[0]
-
-
 class BulkReader:
     """Many domains in a call."""
 
     portion = 64
 
-    def __init__(self, connection: Connection, driver: str, stuck: Stuck) -> None:
+    def __init__(self, connection: Connection, driver: str, guarded: Guarded) -> None:
         self._connection = connection
         self._asks_guest = driver == "QEMU"
-        self._stuck = stuck
+        self._guarded = guarded
         self._jobs = True
         self._nowait = _NOWAIT
 
@@ -143,50 +98,67 @@ class BulkReader:
         inactive: list[Domain] = []
         for item in items:
             (inactive if item.dom.ID() == -1 else active).append(item.dom)
-        found: dict[bytes, Raw] = {}
+        found: dict[bytes | str, Raw] = {}
         if inactive:
             # Nothing that would open the images: their server may be gone
-            for dom, stats in self._stats(inactive, libvirt.VIR_DOMAIN_STATS_STATE):
-                found[_identity(dom)] = (stats, True, 0, None)
+            for dom, stats in self._stats(
+                self._connection, inactive, libvirt.VIR_DOMAIN_STATS_STATE
+            ):
+                found[identity_of(dom)] = (stats, True, 0, None)
         if active:
             self._read_active(active, found)
-        return [found.get(_identity(item.dom)) for item in items]
+        return [found.get(identity_of(item.dom)) for item in items]
 
-    def _read_active(self, doms: list[Domain], found: dict[bytes, Raw]) -> None:
-        def with_guest() -> dict[bytes, Raw]:
-            read: dict[bytes, Raw] = {}
-            for dom, stats in self._stats(doms, _WITHOUT_GUEST | _NEED_GUEST):
-                full = not self._asks_guest or _is_full(stats)
-                job: tuple[int | None, int | None] = (None, None)
-                if full and stats.get("state.state") in (RUNNING, PAUSED):
-                    job = self._job(dom)
-                read[_identity(dom)] = (stats, full, *job)
-            return read
-
+    def _read_active(self, doms: list[Domain], found: dict[bytes | str, Raw]) -> None:
+        identities = [identity_of(dom) for dom in doms]
         for _ in range(MOST_STUCK):
-            if self._stuck.full:
+            try:
+                read = self._guarded.run(lambda line: self._read_guests(line, identities))
+            except (LibvirtError, SourceError):
+                if _is_dead(self._connection):
+                    raise
                 break
-            read = self._stuck.run(with_guest)
             if read is not None:
                 found.update(read)
                 return
-        basic = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
-        for dom, stats in self._stats(doms, basic | libvirt.VIR_DOMAIN_STATS_INTERFACE):
-            found[_identity(dom)] = (stats, False, None, None)
+        groups = (
+            libvirt.VIR_DOMAIN_STATS_STATE
+            | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+            | libvirt.VIR_DOMAIN_STATS_INTERFACE
+        )
+        for dom, stats in self._stats(self._connection, doms, groups):
+            found[identity_of(dom)] = (stats, False, None, None)
 
-    def _stats(self, doms: list[Domain], groups: int) -> list[tuple[Domain, dict[str, Any]]]:
+    def _read_guests(self, line: Line, identities: list[bytes | str]) -> dict[bytes | str, Raw]:
+        doms = list(line.domains(identities).values())
+        read: dict[bytes | str, Raw] = {}
+        if not doms:
+            return read
+        for dom, stats in self._stats(line.connection, doms, _ALL_GROUPS):
+            full = not self._asks_guest or _is_full(stats)
+            job: tuple[int | None, int | None] = (None, None)
+            if full and stats.get("state.state") in (RUNNING, PAUSED):
+                job = self._job(dom)
+            read[identity_of(dom)] = (stats, full, *job)
+        return read
+
+    def _stats(
+        self, connection: Connection, doms: list[Domain], groups: int
+    ) -> list[tuple[Domain, dict[str, Any]]]:
         """Statistics; a domain that spoils the call for the others is found by halving."""
         try:
-            return list(self._connection.domainListGetStats(doms, groups, self._nowait))
+            return list(connection.domainListGetStats(doms, groups, self._nowait))
         except LibvirtError as error:
             if self._nowait and error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG:
                 self._nowait = 0  # a driver that does not know the flag
-                return self._stats(doms, groups)
-            if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT or _is_dead(self._connection):
+                return self._stats(connection, doms, groups)
+            if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT or _is_dead(connection):
                 raise
             if len(doms) > 1:
                 half = len(doms) // 2
-                return self._stats(doms[:half], groups) + self._stats(doms[half:], groups)
+                return self._stats(connection, doms[:half], groups) + self._stats(
+                    connection, doms[half:], groups
+                )
             return [] if is_gone(error) else [(doms[0], _state_only(doms[0]))]
 
     def _job(self, dom: Domain) -> tuple[int | None, int | None]:
@@ -311,6 +283,9 @@ class EachReader:
         self._cpu_count = cpu_count
         self._vcpus = self._blocks = self._flows = True
         self._masks: dict[tuple[bool, ...], bytes] = {}
+        # blockStats knows no times. The test driver's requests take none, as they do nothing.
+        self._latency = 0 if connection.getType() == "TEST" else None
+        self._idle: DiskCounters = (None, 0, 0, 0, 0, self._latency, self._latency)
 
     def read(self, items: Sequence[Item]) -> list[Raw | None]:
         """See Reader. A raw value is (state, info, vcpus, block statistics, flows)."""
@@ -371,7 +346,7 @@ class EachReader:
                 info[1] * 1024,
                 0,
                 tuple([shape.cpu(number, 0) for number in shape.definition.online]),
-                (_IDLE,) * len(shape.disks) if self._blocks else (),
+                (self._idle,) * len(shape.disks) if self._blocks else (),
                 (IDLE_NIC,) * len(shape.nics) if self._flows else (),
             )
         _, _, memory, count, time_ns = info
@@ -382,7 +357,7 @@ class EachReader:
             memory * 1024,
             time_ns // 1000,
             None if vcpus is None else self._cpus(*vcpus),
-            () if blocks is None else _blocks(blocks),
+            () if blocks is None else _blocks(blocks, self._latency),
             () if flows is None else _flows(flows),
         )
 
@@ -405,17 +380,14 @@ class EachReader:
 
 _MOST_MASKS = 10_000
 
-_IDLE: DiskCounters = (None, 0, 0, 0, 0, None, None)
-"""blockStats knows no times."""
-
 _Block = tuple[int, int, int, int, int] | None
 _Flow = tuple[int, int, int, int, int, int, int, int] | None
 
 
-def _blocks(blocks: list[_Block]) -> list[DiskCounters]:
+def _blocks(blocks: list[_Block], latency: int | None) -> list[DiskCounters]:
     """From blockStats' reads, octets read, writes, octets written; -1: not known."""
     return [
-        (None, reads, writes, read_octets, write_octets, None, None)
+        (None, reads, writes, read_octets, write_octets, latency, latency)
         if reads >= 0 <= writes
         else NO_DISK
         for reads, read_octets, writes, write_octets, _ in [one or _UNKNOWN for one in blocks]
@@ -442,11 +414,6 @@ def _attempt(call: Callable[[str], T], target: str) -> T | None:
     with contextlib.suppress(LibvirtError):
         return call(target)
     return None
-
-
-def _identity(dom: Domain) -> bytes:
-    uuid: bytes = dom.UUID()
-    return uuid if uuid != bytes(16) else dom.name().encode()
 
 
 def _state_only(dom: Domain) -> dict[str, Any]:

@@ -47,7 +47,9 @@ JOB_MIGRATION_OUT = 5
 OPERATION_UNSUPPORTED = 84
 """virErrorNumber; what jobStats fails with while a migration comes in."""
 
-ACTIVE_STATES = frozenset({RUNNING, BLOCKED, PAUSED, SHUTDOWN, PMSUSPENDED})
+ACTIVE_STATES = frozenset(range(8)) - {SHUTOFF}
+"""The domain has an ID and its counters count: a crashed one may be kept for its dump, and Xen has
+no state for one that is not on a CPU at the moment."""
 
 _SAVES_ON_PAUSE = frozenset({"ESX", "VMware"})
 _PAUSES_AT_START = frozenset({"QEMU"})

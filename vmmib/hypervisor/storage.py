@@ -14,16 +14,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
 import libvirt
 
 from vmmib.hypervisor import host, xml
 from vmmib.hypervisor.assemble import NO_SIZE, Size
-from vmmib.hypervisor.libvirt_connection import Connection, Domain, LibvirtError
+from vmmib.hypervisor.guarded import Guarded, Line
+from vmmib.hypervisor.libvirt_connection import Connection, LibvirtError
 from vmmib.hypervisor.model import Access, Disk, MediaType, SourceType
-from vmmib.hypervisor.readers import Stuck
 from vmmib.hypervisor.settings import SourceSettings, driver_of, is_local
+from vmmib.hypervisor.source import SourceError
 from vmmib.hypervisor.xml import DiskDefinition
 
 INTERVAL = 60.0
@@ -31,6 +33,8 @@ INTERVAL = 60.0
 
 MOST_VOLUMES = 10_000
 """Volumes beyond these are not listed."""
+
+T = TypeVar("T")
 
 _VOLUME_TYPES = {
     "block": SourceType.BLOCK,
@@ -47,7 +51,8 @@ class Target(Protocol):
     """A VM to survey; its definition may change meanwhile."""
 
     key: str
-    dom: Domain
+    name: str
+    uuid: bytes
     definition: xml.Definition
 
 
@@ -62,12 +67,13 @@ class Volume(NamedTuple):
 class Surveyor:
     """Holds what the last survey found; `run` makes the surveys."""
 
-    def __init__(self, settings: SourceSettings, stuck: Stuck) -> None:
+    def __init__(self, settings: SourceSettings, guarded: Guarded) -> None:
         self._local = is_local(settings.uri)
         self._on_host = self._local and driver_of(settings.uri) != "test"
         self._list_volumes = settings.volumes is not False
-        self._stuck = stuck
-        self._connection: Connection = None
+        self._guarded = guarded
+        self._session = 0
+        self._attached = False
         self._sizes: dict[str, dict[str, Size]] = {}
         self._condition = threading.Condition()
         self._due = 0.0
@@ -77,16 +83,17 @@ class Surveyor:
         self.volumes: list[Volume] | None = None
         """Volumes of all active pools; None: not known."""
 
-    def attach(self, connection: Connection) -> None:
-        """Use this connection from now on."""
+    def attach(self) -> None:
+        """There is a connection."""
         with self._condition:
-            self._connection = connection
+            self._session += 1
+            self._attached = True
             self._due = time.monotonic() + INTERVAL
 
     def detach(self) -> None:
-        """There is no connection."""
+        """There is none."""
         with self._condition:
-            self._connection = None
+            self._attached = False
             self.volumes = None
 
     def request(self) -> None:
@@ -114,74 +121,76 @@ class Surveyor:
         """Make a survey if one is due within so many seconds."""
         with self._condition:
             self._condition.wait(max(0.0, min(seconds, self._due - time.monotonic())))
-            connection = self._connection
-            if connection is None or self._due > time.monotonic():
+            if not self._attached or self._due > time.monotonic():
                 return
+            session = self._session
         try:
-            self._survey(connection, targets())
+            self._survey(session, targets())
+        except SourceError:
+            pass  # the connection is lost: the poller sees it as well
         finally:
             with self._condition:
                 self._due = time.monotonic() + INTERVAL
                 self._pending = False
                 self._condition.notify_all()
 
-    def _survey(self, connection: Connection, targets: Sequence[Target]) -> None:
+    def _survey(self, session: int, targets: Sequence[Target]) -> None:
         points = host.mount_points() if self._on_host else []
         if self._list_volumes:
-            volumes = self._read_volumes(connection, points)
+            volumes = self._attempt(lambda line: _read_volumes(line.connection, points))
             with self._condition:
-                if self._connection is connection:
+                if volumes is not None and self._attached and self._session == session:
                     self.volumes = volumes
         seen = set()
         for target in targets:
+            if not self._attached or self._session != session or self._guarded.full:
+                return
             seen.add(target.key)
-            dom = target.dom
-            if dom is None or self._connection is not connection:
-                continue
-            if self._stuck.full:
-                break
-            sizes = self._guarded(lambda target=target, dom=dom: _measure(  # type: ignore[misc]
-                connection, dom, target.definition.disks, points
-            ))  # fmt: skip
+            identity = target.uuid or target.name
+            disks = target.definition.disks
+            sizes = self._attempt(partial(_measure, identity, disks, points))
             if sizes is not None and sizes != self._sizes.get(target.key):
                 self._sizes[target.key] = sizes
                 self.found += 1
-        else:
-            for key in set(self._sizes) - seen:
-                del self._sizes[key]
+        for key in set(self._sizes) - seen:
+            del self._sizes[key]
 
-    def _guarded(self, call: Callable[[], dict[str, Size]]) -> dict[str, Size] | None:
-        return self._stuck.run(call)
-
-    def _read_volumes(self, connection: Connection, points: list[str]) -> list[Volume]:
-        found: list[Volume] = []
+    def _attempt(self, call: Callable[[Line], T]) -> T | None:
+        """What a call finds; None when it fails or gets stuck."""
         try:
-            pools = connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
+            return self._guarded.run(call)
         except LibvirtError:
-            return found
-        for pool in pools:
-            try:
-                root = xml.parse_root(pool.XMLDesc(0), "pool")
-                texts = [volume.XMLDesc(0) for volume in pool.listAllVolumes(0)]
-            except (LibvirtError, ValueError):
-                continue
-            for text in texts:
-                with contextlib.suppress(ValueError):
-                    if len(found) < MOST_VOLUMES:
-                        found.append(_volume(root.get("type", ""), pool.name(), text, points))
-        return found
+            return None
+
+
+def _read_volumes(connection: Connection, points: list[str]) -> list[Volume]:
+    found: list[Volume] = []
+    for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+        try:
+            root = xml.parse_root(pool.XMLDesc(0), "pool")
+            texts = [volume.XMLDesc(0) for volume in pool.listAllVolumes(0)]
+        except (LibvirtError, ValueError):
+            continue
+        for text in texts:
+            with contextlib.suppress(ValueError):
+                if len(found) < MOST_VOLUMES:
+                    found.append(_volume(root.get("type", ""), pool.name(), text, points))
+    return found
 
 
 _NO_SIZES: dict[str, Size] = {}
 
 
 def _measure(
-    connection: Connection, dom: Domain, disks: Sequence[DiskDefinition], points: list[str]
+    identity: bytes | str, disks: Sequence[DiskDefinition], points: list[str], line: Line
 ) -> dict[str, Size]:
-    sizes = {}
-    active = dom.ID() != -1
+    sizes: dict[str, Size] = {}
+    dom = line.domains([identity]).get(identity)
+    if dom is None:
+        return sizes
+    active = bool(dom.isActive())
     for disk in disks:
-        size = _resolve_volume(connection, disk.volume) if disk.volume else NO_SIZE
+        size = _resolve_volume(line.connection, disk.volume) if disk.volume else NO_SIZE
         source_type, _, resource = size.source or (disk.source_type, "", disk.resource)
         if not resource:
             continue
