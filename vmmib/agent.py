@@ -102,6 +102,13 @@ class Site:
         self._state.close()
 
     def _on_message(self, message: Message) -> None:
+        # Whatever one hypervisor says, the others are served on
+        try:
+            self._take(message)
+        except Exception:
+            self._log.exception("site_failed", message=type(message).__name__)
+
+    def _take(self, message: Message) -> None:
         inventory = self.inventory
         first, silent = inventory.hypervisor is None, not inventory.reachable
         changes = inventory.apply(message)
@@ -121,7 +128,10 @@ class Site:
         self._view_timer = None
         began = self._loop.time()
         self._shown = self.inventory.version
-        self._subagent.set_view(self.settings.context, self._view.view())
+        try:
+            self._subagent.set_view(self.settings.context, self._view.view())
+        except Exception:  # the last good view stands
+            self._log.exception("view_failed")
         ended = self._loop.time()
         self._not_before = ended + VIEW_SHARE * (ended - began)
 

@@ -186,7 +186,7 @@ async def list_rows(order: Order) -> dict[int, str] | str:
         "AES": snmp.USM_PRIV_CFB128_AES,
     }
     auth = (
-        snmp.CommunityData(order.community, mpModel=1)  # noqa: S508 - the user's choice
+        snmp.CommunityData(order.community, mpModel=1)
         if order.version == "2c"
         else snmp.UsmUserData(
             order.user,

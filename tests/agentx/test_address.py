@@ -42,7 +42,8 @@ def test_written_form_is_read_back(address: Address) -> None:
     ["", "udp:127.0.0.1:705", "udp6:[::1]:705", "dtlsudp:h:1", "relative/path", "unix:relative",
      "localhost", "tcp:h:0", "tcp:h:65536", "tcp:h:99999999999999999999", "tcp:h:port",
      "tcp:::1:705", "tcp:[::1]:705", "tcp6:[::1", "tcp6:[]:1", "tcp6:[::1]705", "tcp:a b:1",
-     "http://h:1", "/a,tcp:h:1", "unix:/" + "a" * 200, "unix:/a\0b"],
+     "http://h:1", "/a,tcp:h:1", "unix:/" + "a" * 200, "unix:/a\0b",
+     "tcp:" + "a" * 70 + ":1", "tcp:a..b:1"],
 )  # fmt: skip
 def test_nonsense_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:

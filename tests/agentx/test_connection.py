@@ -290,11 +290,39 @@ def test_a_resolver_that_hangs_does_not_block(monkeypatch: pytest.MonkeyPatch) -
         return real(*arguments)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    with Live(Address(host="host.invalid", port=1), response_timeout=0.1) as live:
-        wait_until(lambda: "agentx_unreachable" in live.log.events())
-        assert "resolve" in live.log.lines[0][1]["reason"]
-        release.set()
-        assert not live.stats.connected
+    with Master() as master:
+        address = Address(host="localhost", port=master.address.port)
+        with Live(address, response_timeout=0.1) as live:
+            wait_until(lambda: live.call(lambda: live.subagent._backoff.attempt) >= 3)
+            assert "resolved in time" in live.reasons()[0]
+            threads = [one.name for one in threading.enumerate()]
+            assert threads.count("agentx-resolve") == 1
+            release.set()
+            master.accept().open()
+            wait_until(lambda: live.stats.connected)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        Address(host="no.such.host.invalid", port=705),
+        Address(host="a..b", port=705),
+        Address(path="/" + "x" * 200),
+        Address(path="/dev/null"),
+    ],
+)
+def test_impossible_addresses_are_said_and_survived(address: Address) -> None:
+    with Live(address) as live:
+        wait_until(lambda: live.call(lambda: live.subagent._backoff.attempt) >= 2)
+        assert set(live.log.events()) == {"agentx_unreachable"}
+
+
+def test_a_port_that_nobody_listens_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Master() as master:
+        master.listener.close()
+        with Live(master.address) as live:
+            wait_until(lambda: live.log.events() == ["agentx_unreachable"])
+            assert "refused" in live.reasons()[0].lower()
 
 
 def test_every_candidate_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,6 +389,25 @@ def test_a_refused_registration_disturbs_no_other(unix: Master) -> None:
         assert told["subtree"] == "1.3.6.1.2.1.236"
         assert "second instance" in told["remedy"]
         assert live.stats.connected
+
+
+def test_what_agentx_cannot_express_is_refused_at_once(unix: Master) -> None:
+    good = [Registration("", SUBTREE)]
+    for bad in (
+        Registration("", SUBTREE, priority=256),
+        Registration("", (1, 2**32)),
+        Registration("", SUBTREE, timeout=-1),
+    ):
+        with pytest.raises(ValueError, match="encoded"):
+            Live(unix.address, registrations=[bad])
+        with Live(unix.address, registrations=good) as live:
+            with pytest.raises(ValueError, match="encoded"):
+                live.call(lambda bad=bad: live.subagent.update_registrations([bad]))  # type: ignore[misc]
+            assert list(live.subagent._claims) == good
+    with pytest.raises(ValueError, match="encoded"):
+        Live(unix.address, session_timeout=300)
+    with pytest.raises(ValueError, match="sub-identifiers"):
+        Live(unix.address, capabilities=[Capability("", (1,) * 200, "x")])
 
 
 def test_a_refused_capability_is_said(unix: Master) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -130,8 +131,12 @@ def with_atheris(seconds: float) -> int:
     """Run under libFuzzer; it exits by itself on a finding."""
     import atheris  # noqa: PLC0415
 
-    atheris.Setup([sys.argv[0], f"-max_total_time={int(seconds)}"], check)
-    atheris.Fuzz()
+    atheris.instrument_all()
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(SEEDS):
+            (Path(corpus) / str(number)).write_bytes(seed)
+        atheris.Setup([sys.argv[0], f"-max_total_time={max(1, int(seconds))}", corpus], check)
+        atheris.Fuzz()
     return 0
 
 

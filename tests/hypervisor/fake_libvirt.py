@@ -127,7 +127,7 @@ class FakeConnection:
         if flags and not self.lists:
             raise error(libvirt.VIR_ERR_INVALID_ARG)
         tests: dict[int, Callable[[FakeDomain], bool]] = {
-            0: lambda dom: True,
+            0: lambda _: True,
             libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART: lambda dom: dom.autostarts,
             libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT: lambda dom: not dom.persistent,
             libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE: lambda dom: dom.managed,
@@ -216,7 +216,9 @@ class Story:
             self.states.append((vm.name, vm.oper))
 
     def _drop(self, key: str) -> None:
-        self.states.append((self.vms.pop(key).name, None))
+        vm = self.vms.pop(key, None)
+        if vm is not None:
+            self.states.append((vm.name, None))
 
     def vm(self, name: str) -> Vm:
         """The VM of a name, as told last."""

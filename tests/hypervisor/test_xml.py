@@ -272,7 +272,8 @@ PIECES = st.sampled_from(
         "<disk type='file'>", "</disk>", "<source file='/a'/>", "<source/>", "<target dev='a'/>",
         "<vcpu>", "</vcpu>", "<vcpu current='3'>", "<vcpus>", "</vcpus>", "<mac address=':'/>",
         "<interface>", "</interface>", "<memory unit='x'>", "</memory>", "<metadata>",
-        "<os id='://'/>", "<vcpupin vcpu='0' cpuset='^'/>", "<cputune>", "</cputune>", "&lt;", "é", "</metadata>",
+        "<os id='://'/>", "<vcpupin vcpu='0' cpuset='^'/>", "<cputune>", "</cputune>", "&lt;",
+        "é", "</metadata>",
     ]
 )  # fmt: skip
 

@@ -94,6 +94,10 @@ def _tcp(text: str, ipv6: bool, whole: str) -> Address:
         raise ValueError(f"{whole!r}: the port is {port!r}, it must be 1 to {_MAX_PORT}")
     if any(character.isspace() or character in "/[]\0" for character in host):
         raise ValueError(f"{whole!r} is no AgentX address; {_HINT}")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{whole!r}: {host!r} is no host name; {_HINT}") from None
     return Address(host=host or DEFAULT_HOST, port=int(port) if port else DEFAULT_PORT, ipv6=ipv6)
 
 

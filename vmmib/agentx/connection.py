@@ -46,6 +46,7 @@ from vmmib.agentx.pdu import (
     TestSet,
     UndoSet,
     Unregister,
+    encode,
 )
 from vmmib.agentx.session import (
     Answered,
@@ -170,10 +171,13 @@ class Subagent:
 
         `ping_interval`: seconds of silence after which the master is asked whether it is there;
         `response_timeout`: seconds that it has to answer; `queue_limit`: notifications kept.
+        Raises ValueError for a number, OID or text that AgentX cannot express.
         """
         self._loop = loop
         self._address = address
         self._open = Open(timeout=session_timeout, agent_id=agent_id, description=description)
+        encode(self._open)
+        _check(registrations, capabilities)
         self._ping_interval = ping_interval
         self._response_timeout = response_timeout
         self._log: Logger = structlog.get_logger() if log is None else log
@@ -264,7 +268,11 @@ class Subagent:
     def update_registrations(
         self, registrations: Sequence[Registration], capabilities: Sequence[Capability] = ()
     ) -> None:
-        """Give up what is not in the new lists, and claim what was not in the old ones."""
+        """Give up what is not in the new lists, and claim what was not in the old ones.
+
+        Raises ValueError, with nothing changed, for what AgentX cannot express.
+        """
+        _check(registrations, capabilities)
         session = self._opened()
         wanted = dict.fromkeys(registrations)
         gone = [claim for one, claim in self._claims.items() if one not in wanted]
@@ -522,12 +530,8 @@ class Subagent:
 
     def _register(self, claim: _Claim) -> None:
         session = self._opened()
-        if session is None:
-            return
-        try:
+        if session is not None:
             self._request(session, _register(claim.registration))
-        except ValueError as error:
-            self._fault("agentx_registration_invalid", error)
 
     def _register_again(self, claim: _Claim) -> None:
         claim.retry = None
@@ -624,6 +628,14 @@ def _unregister(one: Registration) -> Unregister:
 
 def _add_capability(one: Capability) -> AddAgentCaps:
     return AddAgentCaps(context=one.context, oid=one.oid, description=one.description)
+
+
+def _check(registrations: Sequence[Registration], capabilities: Sequence[Capability]) -> None:
+    """Raise ValueError for what could not be sent later, when nobody is there to be told."""
+    for registration in registrations:
+        encode(_register(registration))
+    for capability in capabilities:
+        encode(_add_capability(capability))
 
 
 def _octets(context: str) -> bytes:

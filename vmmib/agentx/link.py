@@ -75,6 +75,8 @@ class Link:
         self._candidates: list[_Candidate] = []
         self._timer: Timer | None = None
         """While resolving or connecting."""
+        self._resolving: Timer | None = None
+        self._resolver: threading.Thread | None = None
         self._unsent = bytearray()
 
     def open(self) -> None:
@@ -163,28 +165,36 @@ class Link:
         def late() -> None:
             self._lost(socket.gaierror(socket.EAI_AGAIN, "the host name is not resolved in time"))
 
-        # The timer stands for the attempt: a late answer finds another one, or none.
-        attempt = self._timer = self._loop.call_later(self._connect_timeout, late)
+        # The timer stands for the attempt: an answer that comes after it finds none.
+        self._resolving = self._timer = self._loop.call_later(self._connect_timeout, late)
+        if self._resolver is not None and self._resolver.is_alive():
+            return  # it still asks for an earlier attempt; its answer will do
+        self._resolver = threading.Thread(target=self._resolve, name="agentx-resolve", daemon=True)
+        try:
+            self._resolver.start()
+        except RuntimeError as error:
+            self._resolver = None
+            self._lost(OSError(errno.EAGAIN, f"no resolver thread: {error}"))
 
-        def done(found: list[_Candidate], error: OSError | None) -> None:
-            if self._timer is not attempt:
-                return
-            self.close()
-            if error is None:
-                self._connect_first(found)
-            else:
-                self._on_lost(_reason(error), error)
+    def _resolve(self) -> None:
+        """Ask the resolver: on its thread."""
+        found: list[_Candidate] = []
+        problem: OSError | None = None
+        try:
+            found = _resolve(self._address, 0)
+        except OSError as error:
+            problem = error
+        self._loop.call_soon_threadsafe(lambda: self._resolved(found, problem))
 
-        def resolve() -> None:
-            found: list[_Candidate] = []
-            problem: OSError | None = None
-            try:
-                found = _resolve(self._address, 0)
-            except OSError as error:
-                problem = error
-            self._loop.call_soon_threadsafe(lambda: done(found, problem))
-
-        threading.Thread(target=resolve, name="agentx-resolve", daemon=True).start()
+    def _resolved(self, found: list[_Candidate], error: OSError | None) -> None:
+        if self._timer is None or self._timer is not self._resolving:
+            return
+        self._timer.cancel()
+        self._timer = None
+        if error is None:
+            self._connect_first(found)
+        else:
+            self._lost(error)
 
     def _connect_first(self, candidates: list[_Candidate]) -> None:
         self._candidates = candidates
@@ -199,7 +209,10 @@ class Link:
             except OSError as problem:
                 error = problem
                 continue
-            number = connection.connect_ex(name)
+            try:
+                number = connection.connect_ex(name)
+            except OSError as problem:  # the address itself is impossible
+                number = problem.errno or errno.EINVAL
             if number in (0, errno.EINPROGRESS):
                 self._socket = connection
                 if number == 0:
@@ -243,10 +256,14 @@ class Link:
             self._timer = None
         self._candidates = []
         self._loop.remove_writer(connection.fileno())
-        if connection.family != socket.AF_UNIX:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setblocking(True)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PAUSE_TIMEVAL)
+        try:
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PAUSE_TIMEVAL)
+            connection.setblocking(True)
+        except OSError as error:
+            self._lost(error)
+            return
         self._loop.add_reader(connection.fileno(), self._readable)
         self._on_connected()
 
@@ -304,9 +321,12 @@ class Link:
 
 def _resolve(address: Address, flags: int) -> list[_Candidate]:
     family = socket.AF_INET6 if address.ipv6 else socket.AF_INET
-    found = socket.getaddrinfo(
-        address.host, address.port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, flags
-    )
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, flags
+        )
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "this is no host name") from None
     return [(family, name) for family, _, _, _, name in found]
 
 

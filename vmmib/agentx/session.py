@@ -432,7 +432,8 @@ def _get_next(view: View, frame: bytes, at: int, cells: list[bytes]) -> None:
             )
         )
         at = end
-    _check_end(frame, at)
+    if at != size:
+        _check_end(frame, at)
 
 
 def _get_bulk(view: View, frame: bytes, at: int, cells: list[bytes]) -> None:

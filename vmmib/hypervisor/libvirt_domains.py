@@ -292,7 +292,7 @@ class DomainsSource:
                 Refreshed(
                     hypervisor=hypervisor,
                     complete=complete,
-                    removed=removed,
+                    removed=() if complete else removed,
                     volumes=volumes,
                     total=sum(1 for known in self._vms.values() if known.vm is not None),
                     seconds=time.monotonic() - began,
@@ -376,7 +376,10 @@ class DomainsSource:
         number = self._round
         vms: list[Vm] = []
         for known, raw in zip(portion, raws, strict=True):
-            if raw is None or known.gone or known.mark > mark:
+            if known.gone or known.mark > mark:
+                continue
+            if raw is None:
+                self._question(known, SETTLE)  # is it gone?
                 continue
             if flags is None:
                 try:

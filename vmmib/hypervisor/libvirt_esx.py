@@ -158,7 +158,7 @@ class EsxSource:
             Refreshed(
                 hypervisor=hypervisor,
                 complete=complete,
-                removed=removed,
+                removed=() if complete else removed,
                 volumes=() if complete else None,
                 total=len(self._machines),
                 seconds=time.monotonic() - began,
