@@ -49,7 +49,7 @@ e2e: install ## the slow end-to-end scenarios
 
 fuzz: install ## the codecs and decisions against many more random inputs
 	@tools/packages fuzz
-	@$(BIN)/python -m pytest tests/fuzz $(ARGS)
+	@$(BIN)/python -m tests.fuzz.fuzz_pdu $(or $(ARGS),--seconds 60)
 
 bench: install ## the table of docs/performance.md
 	@tools/packages bench

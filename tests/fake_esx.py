@@ -443,7 +443,8 @@ def _vmx(machine: Machine) -> str:
         "uuid.bios": f"{octets[:23]}-{octets[24:]}",
         "memSize": machine.memory_mib,
         "numvcpus": machine.cpus,
-        "sched.cpu.affinity": "0,1",
+        # One CPU per vCPU at least, or libvirt refuses the file
+        "sched.cpu.affinity": ",".join(str(cpu) for cpu in range(max(2, machine.cpus))),
         "sched.mem.minsize": "32",
         "scsi0.present": "TRUE",
         "scsi0.virtualDev": "pvscsi",

@@ -110,7 +110,9 @@ class Loop:
     def call_soon_threadsafe(self, callback: Callback) -> None:
         """Run `callback` on the loop's thread soon; safe from threads and signal handlers."""
         self._soon.append(callback)
-        # A full pipe wakes the loop as well as one more octet would; a closed one needs no waking.
+        if self._wake_write < 0:
+            return  # closed: nothing runs any more
+        # A full pipe wakes the loop as well as one more octet would.
         with contextlib.suppress(OSError):
             os.write(self._wake_write, b"\0")
 
@@ -165,6 +167,7 @@ class Loop:
 
     def close(self) -> None:
         """Release the loop's own descriptors."""
+        wake_write, self._wake_write = self._wake_write, -1  # its number may soon be another's
         os.close(self._wake_read)
-        os.close(self._wake_write)
+        os.close(wake_write)
         self._epoll.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,29 +29,12 @@ from vmmib.agentx.pdu import (
 pyagentx3 = pytest.importorskip("pyagentx3")
 from pyagentx3.pdu import PDU  # noqa: E402
 
-# As snmpd 5.9.3 writes them, the last one in the other byte order.
 RECORDED = [
-    bytes.fromhex(header + payload)
-    for header, payload in (
-        # Response to Open
-        ("01121000 00000005 00000001 00000001 00000008", "00000000 00000000"),
-        # GetNext of 1.3.6.1.2.1.236 up to 1.3.6.1.2.1.237
-        (
-            "01061000 00000005 00000004 00000005 00000018",
-            "02020000 00000001 000000ec 02020000 00000001 000000ed",
-        ),
-        # Get of 1.3.6.1.2.1.236.1.5.0 in the context esx1
-        (
-            "01051800 00000005 00000006 00000007 00000024",
-            "00000004 65737831 05020100 00000001 000000ec 00000001 00000005 00000000 00000000",
-        ),
-        # TestSet of an INTEGER
-        (
-            "01080000 05000000 06000000 07000000 20000000",
-            "02000000 05020000 01000000 ec000000 01000000 05000000 00000000 01000000",
-        ),
-    )
+    bytes.fromhex(line.split()[1])
+    for line in (Path(__file__).parent / "data/recorded.txt").read_text().splitlines()
+    if not line.startswith("#")
 ]
+IN_NETWORK_ORDER = next(data for data in RECORDED if data[2] & 16)
 
 
 @given(pdus, st.booleans())
@@ -262,11 +246,11 @@ def test_any_payload_of_any_type(payload: bytes, kind: int, flags: int) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"\2" + RECORDED[0][1:], "version 2"),
-        (RECORDED[0][:16] + struct.pack(">I", pdu.MAX_PAYLOAD + 4), "at most"),
-        (RECORDED[0][:16] + struct.pack(">I", 6) + b"123456", "multiple"),
-        (RECORDED[0] + b"\0\0\0\0", "header tells"),
-        (RECORDED[0][:5], "header"),
+        (b"\2" + IN_NETWORK_ORDER[1:], "version 2"),
+        (IN_NETWORK_ORDER[:16] + struct.pack(">I", pdu.MAX_PAYLOAD + 4), "at most"),
+        (IN_NETWORK_ORDER[:16] + struct.pack(">I", 6) + b"123456", "multiple"),
+        (IN_NETWORK_ORDER + b"\0\0\0\0", "header tells"),
+        (IN_NETWORK_ORDER[:5], "header"),
     ],
 )
 def test_headers_that_cannot_be_trusted(data: bytes, says: str) -> None:
@@ -320,13 +304,13 @@ def test_framer_octet_by_octet() -> None:
 
 
 def test_framer_gives_what_came_before_the_garbage() -> None:
-    frames, error = Framer().feed(RECORDED[0] + RECORDED[1] + b"GET / HTTP/1.1\r\nHost: x\r\n")
+    frames, error = Framer().feed(IN_NETWORK_ORDER + IN_NETWORK_ORDER + b"GET / HTTP/1.1\r\nHost: x\r\n")
     assert frames == RECORDED[:2]
     assert isinstance(error, HeaderError)
 
 
 def test_framer_does_not_wait_for_an_over_long_payload() -> None:
-    header = RECORDED[0][:16] + struct.pack(">I", pdu.MAX_PAYLOAD + 4)
+    header = IN_NETWORK_ORDER[:16] + struct.pack(">I", pdu.MAX_PAYLOAD + 4)
     frames, error = Framer().feed(header)
     assert frames == []
     assert isinstance(error, HeaderError)

@@ -81,6 +81,14 @@ def is_missing(error: libvirt.libvirtError) -> bool:
     return error.get_error_code() in _MISSING
 
 
+def is_dead(connection: Connection) -> bool:
+    """Whether the connection is lost, as far as that is known without asking over it."""
+    try:
+        return not connection.isAlive()
+    except LibvirtError:
+        return True
+
+
 def describe(error: BaseException) -> str:
     """An error in one line, without passwords."""
     text = " ".join(masked(str(error)).split())

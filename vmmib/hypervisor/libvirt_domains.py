@@ -183,8 +183,9 @@ class DomainsSource:
                 )
             )
             self._eventful = True
-        except LibvirtError as error:
-            if not libvirt_connection.is_missing(error):
+        except LibvirtError:
+            # The driver has none, or does not let us have them: polls see the same, later
+            if libvirt_connection.is_dead(connection):
                 raise
             return
         for name in _DEFINITION_EVENTS:

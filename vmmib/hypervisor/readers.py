@@ -36,7 +36,7 @@ from vmmib.hypervisor.assemble import (
     mask_of_map,
 )
 from vmmib.hypervisor.guarded import MOST_STUCK, Guarded, Line, identity_of
-from vmmib.hypervisor.libvirt_connection import Connection, Domain, LibvirtError, is_gone
+from vmmib.hypervisor.libvirt_connection import Connection, Domain, LibvirtError, is_dead, is_gone
 from vmmib.hypervisor.model import Cpu
 from vmmib.hypervisor.source import SourceError
 from vmmib.hypervisor.states import ACTIVE_STATES, NOSTATE, PAUSED, RUNNING
@@ -115,7 +115,7 @@ class BulkReader:
             try:
                 read = self._guarded.run(lambda line: self._read_guests(line, identities))
             except (LibvirtError, SourceError):
-                if _is_dead(self._connection):
+                if is_dead(self._connection):
                     raise
                 break
             if read is not None:
@@ -152,7 +152,7 @@ class BulkReader:
             if self._nowait and error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG:
                 self._nowait = 0  # a driver that does not know the flag
                 return self._stats(connection, doms, groups)
-            if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT or _is_dead(connection):
+            if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT or is_dead(connection):
                 raise
             if len(doms) > 1:
                 half = len(doms) // 2
@@ -299,7 +299,7 @@ class EachReader:
         except LibvirtError as error:
             if is_gone(error):
                 return None
-            if _is_dead(self._connection):
+            if is_dead(self._connection):
                 raise
             return [NOSTATE, 0], None, None, None, None
         if state[0] not in ACTIVE_STATES:
@@ -422,11 +422,3 @@ def _state_only(dom: Domain) -> dict[str, Any]:
     except LibvirtError:
         state, reason = NOSTATE, 0
     return {"state.state": state, "state.reason": reason}
-
-
-def _is_dead(connection: Connection) -> bool:
-    """Whether the connection is lost, as far as that is known without asking over it."""
-    try:
-        return not connection.isAlive()
-    except LibvirtError:
-        return True
