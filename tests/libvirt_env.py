@@ -243,12 +243,16 @@ class PrivateLibvirtd:
             os.kill(pid, signal.SIGKILL)
             eventually(lambda: not Path(f"/proc/{pid}").exists())
 
+    def guest(self, name: str) -> int:
+        """PID of the QEMU process of a domain."""
+        return int((self.folder / f"run/qemu/{name}.pid").read_text())
+
     def guests(self) -> list[int]:
         """PIDs of its QEMU processes."""
         found = []
-        for path in (self.folder / "run/qemu").glob("*.pid"):
+        for path in (self.folder / "run/qemu").glob("*.xml"):
             with contextlib.suppress(ValueError, OSError):
-                found.append(int(path.read_text()))
+                found.append(self.guest(path.stem))
         return found
 
     def stop(self) -> None:

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -22,7 +23,6 @@ from vmmib import __version__, config
 from vmmib.agentx.address import Address, parse_address
 from vmmib.agentx.connection import Capability, CloseReason, Registration, Subagent
 from vmmib.config import Config, ConfigError, HypervisorConfig
-from vmmib.exporter import AgentStats, Exporter, ExporterView, HypervisorView, VmView
 from vmmib.hostresources import Order, StorageParents
 from vmmib.hypervisor.messages import Message
 from vmmib.hypervisor.supervisor import Supervisor
@@ -32,6 +32,10 @@ from vmmib.mib.inventory import Inventory, Transition
 from vmmib.mib.memory import StateFile
 from vmmib.mib.objects import MibView
 from vmmib.mib.switches import Switches, SwitchSets
+
+if TYPE_CHECKING:
+    # At run time where it is needed: prometheus_client is a sixth of the agent's memory
+    from vmmib.exporter import Exporter, ExporterView, HypervisorView
 
 DESCRIPTION = f"vmmib {__version__}: virtual machines through libvirt"
 CAPABILITY = "RFC 7666 VM-MIB: hypervisor and virtual machines, all objects and notifications"
@@ -164,6 +168,8 @@ class Site:
 
         Reads each thing once, in one step that the interpreter does not interrupt.
         """
+        from vmmib.exporter import HypervisorView, VmView
+
         inventory, supervisor = self.inventory, self.supervisor
         now, started = inventory.clock.now(), inventory.started
         return HypervisorView(
@@ -297,6 +303,8 @@ class Agent:
     def _start_web(self, settings: Config) -> None:
         if settings.web.listen_address is None:
             return
+        from vmmib.exporter import Exporter
+
         exporter = Exporter(settings.web.listen_address, self._exported)
         try:
             exporter.start()
@@ -377,6 +385,8 @@ class Agent:
     # For the exporter's thread
 
     def _exported(self) -> ExporterView:
+        from vmmib.exporter import AgentStats, ExporterView
+
         stats = self._subagent.stats
         return ExporterView(
             hypervisors=[site.exported() for site in list(self._sites.values())],

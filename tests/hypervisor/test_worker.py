@@ -182,9 +182,8 @@ def test_a_disk_that_is_a_volume(tmp_path: Path) -> None:
 
 
 def test_changes_by_ones_own_hand(uri: str) -> None:
-    """In-process, for the test driver keeps its domains to the connection. Without libvirt's
-    event loop there are no events, which is survived.
-    """
+    # In this process: the test driver keeps its domains to one connection. It has no event loop
+    # here, hence no events, and that must do as well.
     story = Story()
     source = DomainsSource(SourceSettings("t", uri), story)
     source.connect()
