@@ -262,8 +262,18 @@ class PrivateLibvirtd:
                 os.kill(pid, signal.SIGKILL)
         self.kill()
         for reaper in self._reapers:
+            # libvirtd starts QEMUs of its own, to learn what they can do; they outlive it
+            eventually(lambda reaper=reaper: _end_children(reaper) or reaper.poll() is not None)
             reaper.wait(20)
         self._reapers.clear()
+
+
+def _end_children(process: subprocess.Popen[bytes]) -> None:
+    """Kill the present children of a process."""
+    with contextlib.suppress(OSError):
+        text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        for pid in text.split():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 @contextlib.contextmanager
