@@ -87,7 +87,7 @@ def test_the_operating_system_by_libosinfo() -> None:
         ("<disk type='file'><driver type='qcow2'/><source file='/a.qcow2'/>",
          SourceType.SPARSE, "qcow2", "/a.qcow2"),
         ("<disk type='file'><driver type='raw'/><source file='/a'/>", SourceType.RAW, "raw", "/a"),
-        ("<disk type='file'><source file='/a'/>", SourceType.UNKNOWN, "", "/a"),
+        ("<disk type='file'><source file='/a'/>", SourceType.RAW, "raw", "/a"),
         ("<disk type='file'><source file='[ds] a/a.vmdk'/>",
          SourceType.SPARSE, "vmdk", "[ds] a/a.vmdk"),
         ("<disk type='file' device='cdrom'><source file='/x.iso'/>",

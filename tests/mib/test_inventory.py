@@ -64,6 +64,13 @@ def test_first_look_announces_nothing() -> None:
     assert made.table_changed is None
 
 
+def test_first_indexes_follow_the_names() -> None:
+    made = inventory(None, vm("vm10"), vm("b"), vm("vm2"), vm("a"))
+    assert [row.vm.name for row in made.rows.values()] == ["a", "b", "vm2", "vm10"]
+    tell(made, Batch((vm("z"), vm("0"))), refreshed())
+    assert made.rows[vm("z").key].index == 5, "what comes later comes behind"
+
+
 def test_change_names_the_state_before() -> None:
     made = inventory(None, vm("a"))
     changes = tell(made, Changed(vm("a", OperState.PAUSED), 0.0))

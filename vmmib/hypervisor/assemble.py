@@ -12,6 +12,7 @@ changes from one to the next:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -40,6 +41,8 @@ DiskCounters = tuple[
 """Capacity, read and write operations, read and write octets, read and write microseconds."""
 
 NO_DISK: DiskCounters = (None,) * 7
+_NO_DISKS = repeat(NO_DISK)
+
 IDLE_DISK: DiskCounters = (None, 0, 0, 0, 0, 0, 0)
 
 NicCounters = tuple[
@@ -55,6 +58,8 @@ NicCounters = tuple[
 """Received and sent octets, packets, errors, drops."""
 
 NO_NIC: NicCounters = (None,) * 8
+_NO_NICS = repeat(NO_NIC)
+
 IDLE_NIC: NicCounters = (0,) * 8
 
 
@@ -110,7 +115,7 @@ NOWHERE = Placement()
 class Shape:
     """The constant arguments of a VM's parts, laid out once per definition."""
 
-    __slots__ = ("definition", "disks", "nics", "placement", "targets")
+    __slots__ = ("definition", "disks", "nics", "placement", "resources", "targets")
 
     def __init__(
         self, definition: Definition, placement: Placement, sizes: dict[str, Size]
@@ -121,16 +126,23 @@ class Shape:
         disks = []
         for one in definition.disks:
             size = sizes.get(one.target, NO_SIZE)
-            source = size.source or (one.source_type, one.format, one.resource)
+            source_type, form, resource = size.source or (
+                one.source_type,
+                one.format,
+                one.resource,
+            )
             disks.append(
-                ((one.target, *source, one.access, one.media, one.bus), size.capacity,
-                 size.allocation, size.mount)
+                (one.target, source_type, form, resource, one.access, one.media, one.bus,
+                 size.capacity, size.allocation, size.mount)
             )  # fmt: skip
         self.disks = tuple(disks)
+        self.resources = tuple([disk[3] for disk in disks])
         indexes = placement.interfaces
         self.nics = tuple(
-            ((one.mac, one.target, one.model), indexes[number] if number < len(indexes) else (0, 0))
-            for number, one in enumerate(definition.nics)
+            [
+                (one.mac, one.target, one.model, *(indexes[number : number + 1] or ((0, 0),))[0])
+                for number, one in enumerate(definition.nics)
+            ]
         )
 
     def cpu(self, number: int, time_us: int | None) -> Cpu:
@@ -157,33 +169,33 @@ def assemble(
     """
     definition, placement = shape.definition, shape.placement
     active = reading.state in ACTIVE_STATES
-    counters = reading.disks
+    # Unpacked by name, for this is where a refresh spends its time
     disks = tuple(
         [
-            Disk(*head, capacity, allocation, *NO_DISK[1:], mount)
-            for head, capacity, allocation, mount in shape.disks
-        ]
-        if not counters
-        else [
             Disk(
-                *head,
-                capacity if one[0] is None else one[0],
-                allocation, one[1], one[2], one[3], one[4], one[5], one[6], mount,
+                target, source_type, form, resource, access, media, bus,
+                capacity if size is None else size, allocation,
+                reads, writes, read_octets, write_octets, read_us, write_us, mount,
             )
-            for (head, capacity, allocation, mount), one in zip(shape.disks, counters, strict=False)
+            for (target, source_type, form, resource, access, media, bus, capacity, allocation,
+                 mount), (size, reads, writes, read_octets, write_octets, read_us, write_us)
+            in zip(shape.disks, reading.disks or _NO_DISKS, strict=False)
         ]
     )  # fmt: skip
-    if active:
-        flows = reading.nics or (NO_NIC,) * len(shape.nics)
-        nics = tuple(
-            [
-                Nic(*head, *indexes, *flow)
-                for (head, indexes), flow in zip(shape.nics, flows, strict=False)
-            ]
-        )
-    else:
-        flow = IDLE_NIC if reading.nics else NO_NIC
-        nics = tuple([Nic(mac, "", model, 0, 0, *flow) for (mac, _, model), _ in shape.nics])
+    nics = tuple(
+        [
+            Nic(
+                mac, target if active else "", model,
+                index if active else 0, parent if active else 0,
+                rx_octets, tx_octets, rx_packets, tx_packets,
+                rx_errors, tx_errors, rx_drops, tx_drops,
+            )
+            for (mac, target, model, index, parent), (
+                rx_octets, tx_octets, rx_packets, tx_packets,
+                rx_errors, tx_errors, rx_drops, tx_drops,
+            ) in zip(shape.nics, reading.nics or _NO_NICS, strict=False)
+        ]
+    )  # fmt: skip
     cpu_count = reading.cpu_count
     if cpu_count is None:
         cpu_count = definition.cpu_current

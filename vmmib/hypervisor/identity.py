@@ -13,6 +13,8 @@ from __future__ import annotations
 import time
 import xml.etree.ElementTree as ET
 
+import msgspec
+
 from vmmib.hypervisor import xml
 from vmmib.hypervisor.host import BootTime
 from vmmib.hypervisor.libvirt_connection import Connection, LibvirtError
@@ -55,16 +57,22 @@ def version_text(number: int) -> str:
 def identify(connection: Connection, settings: SourceSettings, opened: float) -> Hypervisor:
     """Ask a connection for the Hypervisor; `opened` is the time at which this process began to.
 
+    For a QEMU whose libvirtd has just started this takes seconds: it tries all its emulators.
     Raises libvirtError only where the hypervisor does not even tell its driver.
     """
+    found = outline(connection, settings, opened)
+    software = "QEMU/KVM" if found.driver == "QEMU" and _has_kvm(connection) else found.software
+    return msgspec.structs.replace(found, software=software, version=_version(connection))
+
+
+def outline(connection: Connection, settings: SourceSettings, opened: float) -> Hypervisor:
+    """What of the Hypervisor is to be had without waiting: all but its version."""
     driver = connection.getType()
     software, object_id = _KNOWN.get(driver, (driver, _REDHAT))
-    if driver == "QEMU" and _has_kvm(connection):
-        software = "QEMU/KVM"
     return Hypervisor(
         driver=driver,
         software=software,
-        version=_version(connection),
+        version="",
         object_id=object_id,
         hostname=_hostname(connection),
         started=_started(connection, settings, driver, opened),

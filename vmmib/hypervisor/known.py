@@ -41,6 +41,7 @@ class Known:
         "flags",
         "fresh",
         "gone",
+        "identity",
         "key",
         "mark",
         "name",
@@ -61,6 +62,8 @@ class Known:
 
     def __init__(self, uuid: bytes, name: str, dom: Domain) -> None:
         self.uuid = uuid
+        self.identity: bytes | str = uuid or name
+        """See guarded.identity_of."""
         self.key = uuid.hex() if uuid else f"name:{name}"
         self.name = name
         self.dom = dom

@@ -27,7 +27,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import libvirt
@@ -42,7 +42,7 @@ from vmmib.hypervisor.assemble import (
     mask_of_map,
 )
 from vmmib.hypervisor.guarded import Guarded, identity_of
-from vmmib.hypervisor.identity import cpu_count, identify
+from vmmib.hypervisor.identity import cpu_count, identify, outline
 from vmmib.hypervisor.known import ACTIVE, NO_FLAGS, Flags, Known
 from vmmib.hypervisor.libvirt_connection import Connection, Domain, LibvirtError
 from vmmib.hypervisor.messages import Batch, Changed, Refreshed, Removed
@@ -64,6 +64,10 @@ PLACEMENT_AGE = 60.0
 """Seconds after which these are read again without being told to."""
 
 States = states.States
+
+# Looked up once: an enumeration's members take as long to look up as a struct to build
+_ENABLED, _DISABLED = AutoStart.ENABLED, AutoStart.DISABLED
+_TRANSIENT, _PERSISTENT = Persistent.TRANSIENT, Persistent.PERSISTENT
 
 _FLAG_LISTS = (
     libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART,
@@ -119,9 +123,11 @@ class DomainsSource:
         self._driver = ""
         self._reader: Reader | None = None
         self._guarded = Guarded(settings, connector)
-        self._surveyor = Surveyor(settings, self._guarded)
+        self._surveyor = Surveyor(
+            settings, self._guarded, lambda line: identify(line, settings, self._opened)
+        )
         self._hypervisor: Hypervisor | None = None
-        self._identified_at = 0.0
+        self._outlined_at = 0.0
         self._cpu_count = 0
         self._lists_work = True
         self._pins_work = True
@@ -210,7 +216,6 @@ class DomainsSource:
             self._guarded.detach()
             self._reader = None
             self._hypervisor = None
-            self._identified_at = 0.0
             self._complete = False
             self._volumes, self._volumes_of = (), None
             self._lists_work = self._pins_work = True
@@ -269,7 +274,6 @@ class DomainsSource:
         self._round += 1
         with self._lock:
             mark = self._mark
-        hypervisor = self._identify(connection)
         listed = self._list(connection)
         flags = self._read_flags(connection)
         self._define_stale(listed)
@@ -278,10 +282,9 @@ class DomainsSource:
             if self._first_survey:
                 self._surveyor.wait(self._first_survey)
         self._take_sizes(listed)
+        hypervisor = self._identify(connection)
         for portion in _portions(listed, reader.portion):
-            raws = reader.read(portion)
-            with self._lock:
-                self._publish(portion, raws, flags, mark, complete)
+            self._publish(portion, reader.read(portion), flags, mark, complete)
         removed: tuple[str, ...] = ()
         with self._lock:
             removed = self._miss(listed, mark, complete)
@@ -301,11 +304,17 @@ class DomainsSource:
             )
 
     def _identify(self, connection: Connection) -> Hypervisor:
+        """The Hypervisor: what is quick to learn, and the rest as soon as the surveyor knows."""
         now = time.monotonic()
-        if self._hypervisor is None or now - self._identified_at > IDENTITY_AGE:
-            self._hypervisor = identify(connection, self._settings, self._opened)
+        if self._hypervisor is None or now - self._outlined_at > IDENTITY_AGE:
+            self._hypervisor = outline(connection, self._settings, self._opened)
             self._cpu_count = self._hypervisor.cpu_count
-            self._identified_at = now
+            self._outlined_at = now
+        known = self._surveyor.hypervisor
+        if known is not None and known.version != self._hypervisor.version:
+            self._hypervisor = msgspec.structs.replace(
+                self._hypervisor, software=known.software, version=known.version
+            )
         return self._hypervisor
 
     def _list(self, connection: Connection) -> list[Known]:
@@ -368,57 +377,82 @@ class DomainsSource:
     def _publish(
         self,
         portion: Sequence[Known],
-        raws: Sequence[Raw | None],
+        raws: Iterable[Raw | None],
         flags: dict[bytes | str, Flags] | None,
         mark: int,
         complete: bool,
     ) -> None:
-        """Send what a portion's reading changed. Holds the lock."""
-        number = self._round
-        vms: list[Vm] = []
+        """Send what a portion's reading changed.
+
+        The lock is held for one VM at a time, so that an event never waits for many. One that
+        comes before the batch is sent makes its own message, and the batch goes without that VM.
+        """
+        changed: list[tuple[Known, Vm]] = []
+        volatile = isinstance(self._reader, EachReader)
         for known, raw in zip(portion, raws, strict=True):
-            if known.gone or known.mark > mark:
-                continue
             if raw is None:
-                self._question(known, SETTLE)  # is it gone?
+                with self._lock:
+                    if not known.gone and known.mark <= mark:
+                        self._question(known, SETTLE)  # is it gone?
                 continue
-            if flags is None:
-                try:
-                    one = self._flags_of(known)
-                except LibvirtError:
-                    continue
-            else:
-                one = flags.get(known.uuid or known.name, NO_FLAGS)
+            try:
+                one = (
+                    self._flags_of(known) if flags is None else flags.get(known.identity, NO_FLAGS)
+                )
+            except LibvirtError:
+                continue
             if raw == known.raw and one == known.flags and not known.fresh and not complete:
                 continue
-            vm = self._assemble(known, raw, one)
-            before = known.vm
-            if (
-                before is not None
-                and before.oper is not vm.oper
-                and self._eventful
-                and not complete
-                and known.unsure is None
-            ):
+            reading, one = self._read_on(known, raw, one)
+            with self._lock:
+                if known.gone or known.mark > mark:
+                    continue
+                vm = self._take(known, reading, one, complete)
+                if vm is not None:
+                    # What always differs is not worth keeping
+                    known.raw = None if volatile and reading.state != states.SHUTOFF else raw
+                    known.flags = one
+                    changed.append((known, vm))
+        number = self._round
+        with self._lock:
+            vms = []
+            for known, vm in changed:
+                if known.vm is vm:
+                    known.sent = number
+                    vms.append(vm)
+            # An empty one as well: it shows that the refresh goes on
+            self._emit(Batch(tuple(vms)))
+
+    def _take(self, known: Known, reading: Reading, flags: Flags, complete: bool) -> Vm | None:
+        """The VM by a reading, if it is to be sent. Holds the lock."""
+        vm = self._assemble(known, reading, flags)
+        before = known.vm
+        if before is not None and not complete:
+            if before.oper is not vm.oper and self._eventful and known.unsure is None:
                 # Ahead of the events that will tell it? Then let them
                 self._question(known, SETTLE)
-                continue
-            known.raw, known.flags, known.fresh = raw, one, False
-            known.unsure = None
-            known.sent = number
-            known.vm = vm
-            vms.append(vm)
-        # An empty one as well: it shows that the refresh goes on
-        self._emit(Batch(tuple(vms)))
+                return None
+            if vm.cpu_time_us == before.cpu_time_us and vm == before:
+                return None
+        known.fresh, known.unsure, known.vm = False, None, vm
+        return vm
 
-    def _assemble(self, known: Known, raw: Raw, flags: Flags) -> Vm:
-        """The VM by a raw value. Holds the lock."""
+    def _read_on(self, known: Known, raw: Raw, flags: Flags) -> tuple[Reading, Flags]:
+        """What a raw value says. The list of managed saves may be older than it: ask again."""
         reader = self._reader
         reading = reader.interpret(known, raw) if reader is not None else Reading(0, 0)
-        known.reading = reading
+        if (
+            reading.state == states.SHUTOFF
+            and reading.reason == states.SHUTOFF_SAVED
+            and not flags[2]
+        ):
+            with contextlib.suppress(LibvirtError):
+                flags = (flags[0], flags[1], bool(known.dom.hasManagedSaveImage()))
+        return reading, flags
+
+    def _assemble(self, known: Known, reading: Reading, flags: Flags) -> Vm:
+        """The VM by a reading. Holds the lock."""
         autostart, transient, managed_save = flags
-        if reading.state == states.SHUTOFF and reading.reason == states.SHUTOFF_SAVED:
-            managed_save = managed_save or self._has_image(known)
         cause = (reading.state, reading.reason, managed_save, reading.job_operation,
                  reading.job_error)  # fmt: skip
         before = known.vm.oper if known.vm is not None else None
@@ -432,17 +466,9 @@ class DomainsSource:
             known.shape,
             reading,
             known.derived,
-            AutoStart.ENABLED if autostart else AutoStart.DISABLED,
-            Persistent.TRANSIENT if transient else Persistent.PERSISTENT,
+            _ENABLED if autostart else _DISABLED,
+            _TRANSIENT if transient else _PERSISTENT,
         )
-
-    @staticmethod
-    def _has_image(known: Known) -> bool:
-        """Ask once more: the list may be older than the state."""
-        try:
-            return bool(known.dom.hasManagedSaveImage())
-        except LibvirtError:
-            return False
 
     def _miss(self, listed: list[Known], mark: int, complete: bool) -> tuple[str, ...]:
         """Deal with VMs that the list lacks; return the keys that are gone. Holds the lock."""
@@ -485,7 +511,7 @@ class DomainsSource:
             used: set[str] = set()
             for known in self._vms.values():
                 used.update(known.definition.backing)
-                used.update([head[3] for head, *_ in known.shape.disks])
+                used.update(known.shape.resources)
             unused = tuple([one.disk for one in volumes if not used.intersection(one.names)])
         if unused == self._volumes and not complete:
             return None
@@ -689,7 +715,7 @@ class DomainsSource:
 
     def _remove(self, known: Known, at: float) -> None:
         known.gone = True
-        self._vms.pop(known.uuid or known.name, None)
+        self._vms.pop(known.identity, None)
         self._questions.pop(known, None)
         if known.vm is not None:
             self._emit(Removed(known.key, at))
@@ -742,25 +768,29 @@ class DomainsSource:
                 return
             raw = self._read_alone(known, reader)
             flags = self._flags_of(known) if raw is not None else NO_FLAGS
+        except SourceError:
+            return  # the poll will see it, too
         except LibvirtError as error:
             if not libvirt_connection.is_gone(error):
                 return  # the poll will see what it is
             raw, flags = None, NO_FLAGS
         at = time.time()
+        if raw is not None:
+            reading, flags = self._read_on(known, raw, flags)
         with self._lock:
             if known.gone or generation != self._generation or known.mark != mark:
                 return  # the event that came has put its own question
             if raw is None:
                 self._remove(known, at)
                 return
-            vm = self._assemble(known, raw, flags)
+            vm = self._assemble(known, reading, flags)
             known.raw, known.flags, known.fresh, known.unsure = raw, flags, False, None
             self._tell(known, vm, at)
 
     def _read_alone(self, known: Known, reader: Reader) -> Raw | None:
         if known.stale:
             self._define(known, time.monotonic())
-        return reader.read([known])[0]
+        return next(iter(reader.read([known])))
 
     def _resolve(self, known: Known, dom: Domain, mark: int, generation: int) -> None:
         """Learn what an event meant by the state, with the fewest calls."""

@@ -19,7 +19,7 @@ the guest's process are done without.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import libvirt
@@ -62,6 +62,7 @@ class Item(Protocol):
     shape: Shape
     raw: Raw
     reading: Reading | None
+    """The last one, for a reader that needs it."""
 
 
 class Reader(Protocol):
@@ -70,8 +71,8 @@ class Reader(Protocol):
     portion: int
     """Domains to read at a time."""
 
-    def read(self, items: Sequence[Item]) -> list[Raw | None]:
-        """A raw value per item, None for a domain that is gone.
+    def read(self, items: Sequence[Item]) -> Iterable[Raw | None]:
+        """A raw value per item, in order, None for a domain that is gone.
 
         Raises libvirtError when the connection as a whole fails.
         """
@@ -176,6 +177,10 @@ class BulkReader:
 
     def interpret(self, item: Item, raw: Raw) -> Reading:
         """See Reader."""
+        item.reading = self._interpret(item, raw)
+        return item.reading
+
+    def _interpret(self, item: Item, raw: Raw) -> Reading:
         stats, full, job, job_error = raw
         get = stats.get
         state = get("state.state", NOSTATE)
@@ -270,7 +275,7 @@ def _nics(shape: Shape, stats: dict[str, Any]) -> Sequence[NicCounters]:
         prefix = f"net.{number}"
         a, b, c, d, e, f, g, h = [get(prefix + key) for key in _NET_KEYS]
         found[get(prefix + ".name", "")] = (a, b, c, d, e, f, g, h)
-    return [found.get(head[1], NO_NIC) for head, _ in shape.nics] if found else ()
+    return [found.get(nic[1], NO_NIC) for nic in shape.nics] if found else ()
 
 
 class EachReader:
@@ -287,9 +292,12 @@ class EachReader:
         self._latency = 0 if connection.getType() == "TEST" else None
         self._idle: DiskCounters = (None, 0, 0, 0, 0, self._latency, self._latency)
 
-    def read(self, items: Sequence[Item]) -> list[Raw | None]:
-        """See Reader. A raw value is (state, info, vcpus, block statistics, flows)."""
-        return [self._read_one(item) for item in items]
+    def read(self, items: Sequence[Item]) -> Iterable[Raw | None]:
+        """See Reader. A raw value is (state, info, vcpus, block statistics, flows).
+
+        Each is read when it is asked for: its parts are used while they are at hand.
+        """
+        return map(self._read_one, items)
 
     def _read_one(self, item: Item) -> Raw | None:
         dom = item.dom
@@ -327,10 +335,10 @@ class EachReader:
     def _read_flows(self, dom: Domain, shape: Shape) -> list[_Flow]:
         call = dom.interfaceStats
         try:
-            return [call(head[1]) for head, _ in shape.nics]
+            return [call(nic[1]) for nic in shape.nics]
         except LibvirtError as error:
             self._flows = not _is_no_call(error)
-            return [_attempt(call, head[1]) for head, _ in shape.nics]
+            return [_attempt(call, nic[1]) for nic in shape.nics]
 
     def interpret(self, item: Item, raw: Raw) -> Reading:
         """See Reader."""
@@ -380,30 +388,31 @@ class EachReader:
 
 _MOST_MASKS = 10_000
 
-_Block = tuple[int, int, int, int, int] | None
-_Flow = tuple[int, int, int, int, int, int, int, int] | None
+_Block = Any
+_Flow = Any
 
 
 def _blocks(blocks: list[_Block], latency: int | None) -> list[DiskCounters]:
     """From blockStats' reads, octets read, writes, octets written; -1: not known."""
+    if None in blocks:
+        blocks = [one or _UNKNOWN_BLOCK for one in blocks]
     return [
         (None, reads, writes, read_octets, write_octets, latency, latency)
         if reads >= 0 <= writes
         else NO_DISK
-        for reads, read_octets, writes, write_octets, _ in [one or _UNKNOWN for one in blocks]
+        for reads, read_octets, writes, write_octets, _ in blocks
     ]
 
 
 def _flows(flows: list[_Flow]) -> list[NicCounters]:
     """From interfaceStats' octets, packets, errors, drops, received and then sent."""
-    return [
-        NO_NIC if one is None or min(one) < 0 else
-        (one[0], one[4], one[1], one[5], one[2], one[6], one[3], one[7])
-        for one in flows
-    ]  # fmt: skip
+    if None in flows:
+        flows = [one or _UNKNOWN_FLOW for one in flows]
+    return [(a, e, b, f, c, g, d, h) if a >= 0 <= e else NO_NIC for a, b, c, d, e, f, g, h in flows]
 
 
-_UNKNOWN = (-1, -1, -1, -1, -1)
+_UNKNOWN_BLOCK = (-1, -1, -1, -1, -1)
+_UNKNOWN_FLOW = (-1, -1, -1, -1, -1, -1, -1, -1)
 
 
 def _is_no_call(error: libvirt.libvirtError) -> bool:

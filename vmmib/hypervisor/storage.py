@@ -1,8 +1,9 @@
-"""What touches storage: sizes of images, mount points, volumes of pools.
+"""What may take its time: the hypervisor's version, sizes of images, volumes of pools.
 
-A server of images that is gone makes these calls wait, for minutes or for ever, so they are made
-on a thread of their own (source.py) at a slow pace. States and counters never wait for them; what
-is found is taken up by the next refresh. A disk whose size cannot be had has none.
+A libvirtd that has just started tries all its emulators before it tells a version; a server of
+images that is gone makes calls wait, for minutes or for ever. So these calls are made on a thread
+of their own (source.py) at a slow pace. States and counters never wait for them; what is found is
+taken up by the next refresh. A disk whose size cannot be had has none.
 
 Pools are only listed, never refreshed: that would be a change of the host, and a costly one.
 """
@@ -23,13 +24,16 @@ from vmmib.hypervisor import host, xml
 from vmmib.hypervisor.assemble import NO_SIZE, Size
 from vmmib.hypervisor.guarded import Guarded, Line
 from vmmib.hypervisor.libvirt_connection import Connection, LibvirtError
-from vmmib.hypervisor.model import Access, Disk, MediaType, SourceType
+from vmmib.hypervisor.model import Access, Disk, Hypervisor, MediaType, SourceType
 from vmmib.hypervisor.settings import SourceSettings, driver_of, is_local
 from vmmib.hypervisor.source import SourceError
 from vmmib.hypervisor.xml import DiskDefinition
 
 INTERVAL = 60.0
 """Seconds between two surveys, counted from the end of one."""
+
+RETRY = 5.0
+"""Seconds to the next survey while the hypervisor's version is not known."""
 
 MOST_VOLUMES = 10_000
 """Volumes beyond these are not listed."""
@@ -67,7 +71,13 @@ class Volume(NamedTuple):
 class Surveyor:
     """Holds what the last survey found; `run` makes the surveys."""
 
-    def __init__(self, settings: SourceSettings, guarded: Guarded) -> None:
+    def __init__(
+        self,
+        settings: SourceSettings,
+        guarded: Guarded,
+        identify: Callable[[Connection], Hypervisor],
+    ) -> None:
+        self._identify = identify
         self._local = is_local(settings.uri)
         self._on_host = self._local and driver_of(settings.uri) != "test"
         self._list_volumes = settings.volumes is not False
@@ -78,6 +88,8 @@ class Surveyor:
         self._condition = threading.Condition()
         self._due = 0.0
         self._pending = False
+        self.hypervisor: Hypervisor | None = None
+        """None: not known."""
         self.found = 0
         """Grows whenever some size is another."""
         self.volumes: list[Volume] | None = None
@@ -95,6 +107,7 @@ class Surveyor:
         with self._condition:
             self._attached = False
             self.volumes = None
+            self.hypervisor = None
 
     def request(self) -> None:
         """Have a survey made now."""
@@ -130,11 +143,15 @@ class Surveyor:
             pass  # the connection is lost: the poller sees it as well
         finally:
             with self._condition:
-                self._due = time.monotonic() + INTERVAL
+                known = self.hypervisor is not None
+                self._due = time.monotonic() + (INTERVAL if known else RETRY)
                 self._pending = False
                 self._condition.notify_all()
 
     def _survey(self, session: int, targets: Sequence[Target]) -> None:
+        hypervisor = self._attempt(lambda line: self._identify(line.connection))
+        if hypervisor is not None:
+            self.hypervisor = hypervisor
         points = host.mount_points() if self._on_host else []
         if self._list_volumes:
             volumes = self._attempt(lambda line: _read_volumes(line.connection, points))
@@ -242,7 +259,7 @@ def _volume(pool_type: str, pool: str, text: str, points: list[str]) -> Volume:
     elif pool_type in _BLOCK_POOLS:
         source_type = SourceType.BLOCK
     else:
-        source_type, form = xml.file_source(path, form, media)
+        source_type, form = xml.file_source(path, form)
     if source_type is SourceType.BLOCK:
         form = "raw" if form in ("", "unknown") else form
     disk = Disk(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import subprocess
@@ -63,8 +64,8 @@ LAST_CHANCE = 0.1
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
 
-def _quiet(_line: str) -> None:
-    pass
+def _log(line: str) -> None:
+    logging.getLogger(__name__).warning("%s", line)
 
 
 class Supervisor:
@@ -80,7 +81,7 @@ class Supervisor:
         loop: Loop,
         settings: SourceSettings,
         on_message: Callable[[Message], None],
-        log: Log = _quiet,
+        log: Log = _log,
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -452,7 +453,7 @@ def snapshot(settings: SourceSettings, timeout: float) -> Snapshot:
             loop.stop()
 
     patient = msgspec.structs.replace(settings, silence_limit=timeout, poll_interval=timeout)
-    child = _Once(loop, patient, take)
+    child = _Once(loop, patient, take, lambda _: None)
     try:
         child.start()
         loop.call_later(timeout, loop.stop)

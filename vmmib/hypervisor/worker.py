@@ -123,14 +123,14 @@ class Worker:
             backoff.reset()
             if not self._settled:
                 self._settled = True
-                _settle_memory()
+                settle_memory()
             # Late or not, the hypervisor gets a pause between two polls
             due = max(due + interval, time.monotonic() + interval / 10)
             while not self._stop.is_set() and (wait := due - time.monotonic()) > 0:
                 source.sleep(wait)
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """After the first refresh, give back what parsing took and stop looking at what stays."""
     gc.collect()
     gc.freeze()

@@ -151,23 +151,17 @@ def parse_cpuset(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def file_source(path: str, form: str, media: MediaType) -> tuple[SourceType, str]:
+def file_source(path: str, form: str) -> tuple[SourceType, str]:
     """(source type, format) of a file on the hypervisor's host.
 
-    Where the driver names no format the file's suffix does, and the images of CD-ROMs and
-    floppies are raw.
+    Where the driver names no format the file's suffix does; else it is raw, which is what libvirt
+    takes it for: it does not look into images that a guest could have written.
     """
     if not form:
-        suffix = path.rpartition(".")[2].lower()
-        if suffix in ("vmdk", "vhd", "vhdx", "vdi", "qcow2"):
-            form = suffix
-        elif suffix in ("iso", "flp", "img") or media in (
-            MediaType.OPTICAL_DISK,
-            MediaType.FLOPPY_DISK,
-        ):
-            form = "raw"
-        else:
+        if not path:
             return SourceType.UNKNOWN, ""
+        suffix = path.rpartition(".")[2].lower()
+        form = suffix if suffix in ("vmdk", "vhd", "vhdx", "vdi", "qcow2") else "raw"
     return (SourceType.RAW if form in _RAW_FORMATS else SourceType.SPARSE), form
 
 
@@ -245,10 +239,7 @@ def _disks(root: ET.Element) -> list[DiskDefinition]:
         source = disk.find("source")
         media = _MEDIA.get(disk.get("device", "disk"), MediaType.OTHER)
         source_type, form, resource, volume, local = _source(
-            disk.get("type", ""),
-            source,
-            driver.get("type", "") if driver is not None else "",
-            media,
+            disk.get("type", ""), source, driver.get("type", "") if driver is not None else ""
         )
         found[name] = DiskDefinition(
             target=name,
@@ -267,7 +258,7 @@ def _disks(root: ET.Element) -> list[DiskDefinition]:
 _Source = tuple[SourceType, str, str, tuple[str, str] | None, bool]
 
 
-def _source(kind: str, source: ET.Element | None, form: str, media: MediaType) -> _Source:
+def _source(kind: str, source: ET.Element | None, form: str) -> _Source:
     """(source type, format, resource, volume, local) of a disk of libvirt's type `kind`."""
     attributes = source.attrib if source is not None else {}
     if kind == "file":
@@ -275,7 +266,7 @@ def _source(kind: str, source: ET.Element | None, form: str, media: MediaType) -
         if not path and not form:
             # An empty drive: there is nothing to tell the kind from
             return SourceType.UNKNOWN, "", "", None, False
-        return *file_source(path, form, media), path, None, path.startswith("/")
+        return *file_source(path, form), path, None, path.startswith("/")
     if kind == "block":
         path = attributes.get("dev", "")
         return SourceType.BLOCK, form or "raw", path, None, path.startswith("/")

@@ -17,6 +17,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ class Inventory:
         changes: list[Transition] = []
         vms: Iterable[Vm] = batch.values()
         if not self._known:  # the first indexes follow the names, not the hypervisor's hash table
-            vms = sorted(vms, key=lambda vm: vm.name)
+            vms = sorted(vms, key=lambda vm: _natural(vm.name))
         for vm in vms:
             changes += self._update(vm)
         if message.complete:
@@ -344,6 +345,11 @@ class Inventory:
         if [number for number, _ in numbered] != [number for number, _ in self.volumes]:
             self.layout += 1
         self.volumes = numbered
+
+
+def _natural(name: str) -> str:
+    """What to sort names by so that vm2 comes before vm10."""
+    return re.sub("[0-9]+", lambda number: number[0].zfill(20), name)
 
 
 def _same_layout(old: Vm, new: Vm) -> bool:
