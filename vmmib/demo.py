@@ -393,7 +393,7 @@ def _pause_and_resume(stage: Stage, uri: str, machine: str) -> None:
 
     libvirt.registerErrorHandler(lambda *_: None, None)
     try:
-        connection = libvirt.open(uri)  # type: ignore[no-untyped-call]
+        connection = libvirt.open(uri)
         domain = connection.lookupByName(machine)
         if not domain.isActive():
             raise DemoError(f"{machine} does not run: start it, or name another as DEMO_VM")

@@ -828,10 +828,10 @@ def _portions(items: list[Known], size: int) -> Iterator[list[Known]]:
 
 def run_event_loop() -> None:
     """Start libvirt's event loop on a thread of its own; before any connection is opened."""
-    libvirt.virEventRegisterDefaultImpl()  # type: ignore[no-untyped-call]
+    libvirt.virEventRegisterDefaultImpl()
 
     def run() -> None:
         while True:
-            libvirt.virEventRunDefaultImpl()  # type: ignore[no-untyped-call]
+            libvirt.virEventRunDefaultImpl()
 
     threading.Thread(target=run, name="libvirt", daemon=True).start()
