@@ -10,7 +10,8 @@ Requests come as keys (see oid) and are answered with encoded varbinds, big-endi
 joined into a Response; on the way nothing is decoded. A key is looked up in two dictionaries: its
 head among the columns, the rest among the rows. There is no entry per instance, so that 5,000
 machines of 100 objects cost 5,000 row keys and 100 columns. The next instance is the next row of
-the column, else the first row of the next column; only a key that is no instance is bisected.
+the column, else the first row of the next column; only a key that is no instance is bisected. A
+walk that comes back with the last answer's name goes on from a `Step`, without any of that.
 
 A cell is computed and encoded when it is first asked for, and kept as long as its record is.
 
@@ -183,6 +184,36 @@ class _Cursor:
         """The next column that has rows."""
 
 
+class Step:
+    """Where a walk is: at an instance whose whole column lies before the end of the range.
+
+    A walk asks for what follows the last answer. That is the next row of the same column, which is
+    found here without looking anything up.
+    """
+
+    __slots__ = ("_cells", "_count", "_fill", "_row", "name")
+
+    def __init__(self, cursor: _Cursor, row: int, cell: bytes) -> None:
+        self._cells = cursor.cells
+        self._fill = cursor.fill
+        self._count = cursor.count
+        self._row = row
+        self.name = cell[4 : 8 + 4 * cell[4]]
+        """The last answer's name as AgentX encodes it, include being 0 (RFC 2741, 5.1)."""
+
+    def next(self) -> bytes | None:
+        """The following varbind, if it is in the same column; the step is then there."""
+        row = self._row + 1
+        if row >= self._count:
+            return None
+        cell = self._cells[row] or self._fill(row)
+        if not cell:
+            return None
+        self._row = row
+        self.name = cell[4 : 8 + 4 * cell[4]]
+        return cell
+
+
 class View:
     """An immutable, ordered set of tables."""
 
@@ -233,6 +264,20 @@ class View:
         With `include`, that of `start` itself will do. endOfMibView, named `start`, when there is
         none (7.2.3.2).
         """
+        found = self._find(start, include, end)
+        return encode_name(ValueType.END_OF_MIB_VIEW, start) if found is None else found[2]
+
+    def step(self, start: bytes, include: bool | int, end: bytes) -> tuple[bytes, Step | None]:
+        """Answer GetNext as `next` does, with the step from which the walk may go on."""
+        found = self._find(start, include, end)
+        if found is None:
+            return encode_name(ValueType.END_OF_MIB_VIEW, start), None
+        cursor, row, cell = found
+        return cell, Step(cursor, row, cell) if not end or cursor.last < end else None
+
+    def _find(
+        self, start: bytes, include: bool | int, end: bytes
+    ) -> tuple[_Cursor, int, bytes] | None:
         cursor: _Cursor | None
         for length in self._column_lengths:
             cursor = self._columns.get(start[:length])
@@ -255,13 +300,13 @@ class View:
                     cell = cursor.fill(row)
                 if cell:
                     if end and cursor.last >= end and cursor.key + cursor.keys[row] >= end:
-                        break
-                    return cell
+                        return None
+                    return cursor, row, cell
                 row += 1
             else:
                 cursor = cursor.following
                 row = 0
-        return encode_name(ValueType.END_OF_MIB_VIEW, start)
+        return None
 
     def bulk(
         self,
