@@ -1,8 +1,7 @@
-"""Settings, masking, backoff."""
+"""Settings and masking."""
 
 import pytest
 
-from vmmib.hypervisor.backoff import FIRST, LONGEST, Backoff
 from vmmib.hypervisor.settings import SourceSettings, driver_of, is_local, masked
 
 
@@ -42,13 +41,3 @@ def test_uris(uri: str, driver: str, local: bool) -> None:
 def test_the_limit_leaves_room_for_a_poll() -> None:
     assert SourceSettings("a", "x", poll_interval=10, silence_limit=30).limit == 30
     assert SourceSettings("a", "x", poll_interval=60, silence_limit=30).limit == 120
-
-
-def test_backoff_doubles_up_to_its_longest() -> None:
-    backoff = Backoff()
-    pauses = [backoff.next() for _ in range(20)]
-    assert 0 < pauses[0] <= FIRST
-    assert all(pause <= LONGEST for pause in pauses)
-    assert min(pauses[10:]) >= LONGEST / 2
-    backoff.reset()
-    assert backoff.next() <= FIRST

@@ -15,7 +15,8 @@ import pytest
 
 from tests.hypervisor.fake_libvirt import Story
 from tests.libvirt_env import node_file
-from vmmib.hypervisor import backoff, supervisor
+from vmmib import backoff
+from vmmib.hypervisor import supervisor
 from vmmib.hypervisor.messages import (
     Batch,
     Changed,

@@ -27,7 +27,6 @@ from dataclasses import dataclass
 import structlog
 
 from vmmib.agentx.address import Address
-from vmmib.agentx.backoff import Backoff
 from vmmib.agentx.link import Link, remedy
 from vmmib.agentx.oid import Oid, to_text
 from vmmib.agentx.outbox import Notification, Outbox
@@ -62,6 +61,7 @@ from vmmib.agentx.session import (
 from vmmib.agentx.transaction import ReadOnly, SetHandler, Transactions
 from vmmib.agentx.view import View
 from vmmib.agentx.wording import Logger, error_name, reason_name
+from vmmib.backoff import Backoff
 from vmmib.loop import Loop, Timer
 
 __all__ = [

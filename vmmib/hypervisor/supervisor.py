@@ -27,7 +27,7 @@ from pathlib import Path
 
 import msgspec
 
-from vmmib.hypervisor.backoff import Backoff
+from vmmib.backoff import Backoff
 from vmmib.hypervisor.messages import (
     Batch,
     Changed,
@@ -156,7 +156,7 @@ class Supervisor:
     def _again(self) -> None:
         """Start a new child after a pause."""
         if self._running and self._restart is None:
-            self._restart = self._loop.call_later(self._backoff.next(), self._respawn)
+            self._restart = self._loop.call_later(self._backoff.wait(), self._respawn)
 
     def _respawn(self) -> None:
         self.restarts += 1

@@ -26,8 +26,8 @@ from typing import NoReturn
 
 import msgspec
 
+from vmmib.backoff import Backoff
 from vmmib.hypervisor import libvirt_connection
-from vmmib.hypervisor.backoff import Backoff
 from vmmib.hypervisor.libvirt_domains import DomainsSource, run_event_loop
 from vmmib.hypervisor.libvirt_esx import EsxSource
 from vmmib.hypervisor.messages import Message, Unreachable, encode
@@ -113,7 +113,7 @@ class Worker:
                 self._emit(Unreachable(str(error)))
             finally:
                 self._source.close()
-            self._stop.wait(backoff.next())
+            self._stop.wait(backoff.wait())
 
     def _refresh_until_lost(self, backoff: Backoff) -> None:
         source, interval = self._source, self._settings.poll_interval

@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmmib.agentx.backoff import FIRST, LONGEST, Backoff
+from vmmib.backoff import FIRST, LONGEST, Backoff
 
 
 @given(st.integers(), st.integers(0, 10**4))
