@@ -324,7 +324,17 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"qemu+tcp://127.0.0.1:{silent.getsockname()[1]}/system"
         process = subprocess.Popen(
-            [sys.executable, "-m", "vmmib", "show", "--libvirt-uri", host],
+            # A shell has its background jobs ignore SIGINT, and these tests may be in one
+            [
+                "env",
+                "--default-signal=INT",
+                sys.executable,
+                "-m",
+                "vmmib",
+                "show",
+                "--libvirt-uri",
+                host,
+            ],
             cwd=ROOT,
             stderr=subprocess.PIPE,
         )

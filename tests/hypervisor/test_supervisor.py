@@ -303,11 +303,12 @@ def test_restarts_leak_nothing(child: Child, monkeypatch: pytest.MonkeyPatch) ->
         before = descriptors()
         watch.until(lambda: watch.refreshes() >= 12)
         assert descriptors() <= before + 4
-    children = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "stat=,args="],
-        capture_output=True, text=True, check=False,
-    ).stdout  # fmt: skip
-    assert "child.py" not in children
+    children = [
+        Path(f"/proc/{pid}/cmdline").read_bytes()
+        for task in Path("/proc/self/task").iterdir()
+        for pid in (task / "children").read_text().split()
+    ]
+    assert not [line for line in children if b"child.py" in line]
 
 
 def test_stop_ends_a_child_that_does_not_listen(child: Child) -> None:
