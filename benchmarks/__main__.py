@@ -28,7 +28,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         folder, serving.QUICK if quick else serving.FULL
     ),
     "busy": lambda folder, quick: busy.measure(folder, 2 if quick else 5, 1 if quick else 3),
-    "refresh": lambda folder, quick: refresh.measure(folder, 5 if quick else 15),
+    "refresh": lambda folder, quick: refresh.measure(folder, 9 if quick else 41),
     "events": lambda folder, quick: events.measure(folder, 10 if quick else 60),
     "memory": lambda folder, quick: footprint.measure(folder, 2 if quick else 8),
 }

@@ -102,6 +102,7 @@ def measure(folder: Path, rounds: int) -> Iterator[Result]:
 
     source = make_source(SourceSettings(name="bench", uri=f"test://{file}"), emit)
     progress(f"refresh: {rounds} rounds")
+    thresholds = gc.get_threshold()
     source.connect()
     try:
         first = _seconds(source.refresh)
@@ -111,12 +112,14 @@ def measure(folder: Path, rounds: int) -> Iterator[Result]:
         # As the child does after its first refresh
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         whole, bare = [], []
         for _ in range(rounds):
             sent = 0
             whole.append(_seconds(source.refresh))
             bare.append(_seconds(lambda: replay(calls)))
     finally:
+        gc.set_threshold(*thresholds)
         gc.unfreeze()
         source.close()
     case = f"{DOMAINS:,} domains"

@@ -49,9 +49,9 @@ def number(value: float) -> str:
     """Three digits, thousands apart."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return (
-        f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-    )
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
 
 
 def ratios(these: Iterable[float], those: Iterable[float]) -> list[float]:

@@ -26,7 +26,7 @@ class SourceSettings(msgspec.Struct, frozen=True):
     """A hypervisor that did not answer for so long is unreachable."""
     volumes: bool | None = None
     """List the storage pools' volumes that no VM uses; None: where that is cheap (not on ESX)."""
-    nice: int = 10
+    nice: int = 15
     """Added to the child's niceness. A refresh is a burst of work that nobody waits for, while a
     request is waited for by snmpd and its manager: with few CPUs the server is to win."""
     cautious: bool = False

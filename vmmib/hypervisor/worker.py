@@ -21,6 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
@@ -165,6 +166,17 @@ def _die_with_parent(parent: int) -> None:
         os._exit(0)
 
 
+def _yield_to_others(nice: int) -> None:
+    """Lower the priority, also where the kernel shares the CPUs out among sessions first.
+
+    This process leads a session of its own; its autogroup has a niceness of its own (sched(7)).
+    """
+    with contextlib.suppress(OSError):
+        os.nice(nice)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(f"{nice}\n", encoding="ascii")
+
+
 def _fail(
     kind: type[BaseException], error: BaseException | None, where: TracebackType | None
 ) -> NoReturn:
@@ -187,8 +199,7 @@ def main(arguments: list[str]) -> int:
     settings = read_settings(0)
     if settings is None:
         return 0
-    with contextlib.suppress(OSError):
-        os.nice(settings.nice)
+    _yield_to_others(settings.nice)
     # The event thread is to get the interpreter soon, whatever a refresh does
     sys.setswitchinterval(0.001)
     threading.excepthook = lambda args: _fail(args.exc_type, args.exc_value, args.exc_traceback)
