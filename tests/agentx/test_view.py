@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmmib.agentx import oid
-from vmmib.agentx.pdu import HEADER_SIZE, Response, ValueType, VarBind, decode, encode
+from vmmib.agentx.pdu import (
+    HEADER_SIZE,
+    GetNext,
+    Response,
+    SearchRange,
+    ValueType,
+    VarBind,
+    decode,
+    encode,
+)
 from vmmib.agentx.view import EMPTY, CellError, Column, Table, View
 
 ROOT = (1, 3, 6, 1, 2, 1, 236, 1)
@@ -137,6 +146,34 @@ def test_next_is_the_next_of_a_sorted_list(
         assert (one.oid, one.type) == (instances[at], ValueType.INTEGER)
     else:
         assert (one.oid, one.type) == (start, ValueType.END_OF_MIB_VIEW)
+
+
+@given(
+    views(),
+    st.lists(st.tuples(suffixes, st.booleans(), st.one_of(st.just(()), suffixes)), max_size=4),
+    st.data(),
+)
+def test_the_short_way_is_the_same_way(
+    made: tuple[View, list[tuple[int, ...]]],
+    asked: list[tuple[tuple[int, ...], bool, tuple[int, ...]]],
+    data: st.DataObject,
+) -> None:
+    view, instances = made
+    ranges = [SearchRange(start, end, include) for start, include, end in asked]
+    if instances:
+        starts = data.draw(st.lists(st.sampled_from(instances), max_size=6))
+        ends = st.sampled_from([(), (9,), instances[-1]])
+        ranges += [SearchRange(start, data.draw(ends), False) for start in starts]
+    frame = encode(GetNext(ranges=tuple(data.draw(st.permutations(ranges)))))
+    decoded = decode(frame)
+    assert isinstance(decoded, GetNext)
+    expected = [
+        view.next(oid.key(one.start), one.include, oid.key(one.end)) for one in decoded.ranges
+    ]
+    for _ in range(2):  # the second time it knows the ends
+        cells: list[bytes] = []
+        assert view.next_of_all(frame, HEADER_SIZE, cells) == len(frame)
+        assert cells == expected
 
 
 @given(views())

@@ -260,16 +260,10 @@ class Subagent:
     def set_view(self, context: str, view: View) -> None:
         """Answer from `view` from now on."""
         self._views[_octets(context)] = view
-        self._forget_views()
 
     def drop_view(self, context: str) -> None:
         """Know nothing of `context` from now on."""
         self._views.pop(_octets(context), None)
-        self._forget_views()
-
-    def _forget_views(self) -> None:
-        if self._session is not None:
-            self._session.forget_views()
 
     def update_registrations(
         self, registrations: Sequence[Registration], capabilities: Sequence[Capability] = ()

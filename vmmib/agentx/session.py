@@ -27,13 +27,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from vmmib.agentx.oid import MAX_SUBIDS
 from vmmib.agentx.pdu import (
     HEADER_SIZE,
     MAX_PAYLOAD,
     PDU_CLASSES,
-    PREFIX,
-    PREFIX_KEYS,
     VERSION,
     AddAgentCaps,
     CleanupSet,
@@ -60,7 +57,7 @@ from vmmib.agentx.pdu import (
     decode,
     encode,
 )
-from vmmib.agentx.view import EMPTY, CellError, Step, View
+from vmmib.agentx.view import EMPTY, CellError, View, read_range
 
 MAX_BULK = 65536
 """Octets of varbinds in the response to a GetBulk. An SNMP response over UDP cannot hold more, and
@@ -155,9 +152,6 @@ Event = Answered | SetRequested | Closed | Ignored | Faulted
 
 _MAX_PACKET = 0xFFFFFFFF
 _MAX_PDU = HEADER_SIZE + MAX_PAYLOAD
-_MAX_KEY = 4 * MAX_SUBIDS
-_MAX_OID = _MAX_KEY + 4 - 4 * (len(PREFIX) + 1)
-"""Octets of an encoded OID that is short enough whatever its prefix."""
 _NO_SESSION = -1
 _IN_CONTEXT = int(Flag.NON_DEFAULT_CONTEXT)
 
@@ -180,7 +174,6 @@ class Session:
     def __init__(self, views: Mapping[bytes, View]) -> None:
         """`views`: by context (UTF-8 octets), looked into at each request; may change meanwhile."""
         self._views = views
-        self._trail = Trail()
         self._framer = Framer()
         self._partial = False
         """The framer holds the beginning of a PDU."""
@@ -301,7 +294,7 @@ class Session:
                 context, at = _context(data)
             else:
                 context, at = b"", HEADER_SIZE
-            read(self._views.get(context, EMPTY), data, at, cells, self._trail)
+            read(self._views.get(context, EMPTY), data, at, cells)
         except (ParseError, IndexError, struct.error):
             cells, error = [], ErrorStatus.PARSE_ERROR
         except CellError as fault:
@@ -321,10 +314,6 @@ class Session:
             )
             + body
         )
-
-    def forget_views(self) -> None:
-        """Hold on to no view that was replaced meanwhile: it may be large."""
-        self._trail = Trail()
 
     def take_faults(self) -> list[Event]:
         """Take what `serve` could not find out, as events."""
@@ -406,24 +395,6 @@ class Session:
             self._out.append(encode(decode(response), network_byte_order=False))
 
 
-class Trail:
-    """The steps of the walk under way, one for each range of its requests, in their order."""
-
-    __slots__ = ("_steps", "_view")
-
-    def __init__(self) -> None:
-        self._view: View = EMPTY
-        self._steps: list[tuple[Step, bytes]] = []
-        """With each step the encoded end of its range."""
-
-    def steps_in(self, view: View) -> list[tuple[Step, bytes]]:
-        """The steps, if they were made in this view; else none, from which to begin."""
-        if self._view is not view:
-            self._view = view
-            self._steps.clear()
-        return self._steps
-
-
 def _context(frame: bytes) -> tuple[bytes, int]:
     """Return the context of a PDU, and where the rest begins (maybe beyond the frame's end)."""
     at = HEADER_SIZE + 4
@@ -431,52 +402,23 @@ def _context(frame: bytes) -> tuple[bytes, int]:
     return frame[at : at + size], at + size + -size % 4
 
 
-def _get(view: View, frame: bytes, at: int, cells: list[bytes], _trail: Trail) -> None:
+def _get(view: View, frame: bytes, at: int, cells: list[bytes]) -> None:
     while at < len(frame):
-        key, _, _, at = _range(frame, at)
+        key, _, _, at = read_range(frame, at)
         cells.append(view.get(key))
     _check_end(frame, at)
 
 
-def _get_next(view: View, frame: bytes, at: int, cells: list[bytes], trail: Trail) -> None:
-    size = len(frame)
-    steps = trail.steps_in(view)
-    place = 0
-    while at < size:
-        # This is _range, in place: a call costs as much as what it does.
-        stop = at + 4 + 4 * frame[at]
-        end = stop + 4 + 4 * frame[stop]
-        if place < len(steps):
-            step, until = steps[place]
-            if frame[at:stop] == step.name and frame[stop:end] == until:
-                cell = step.next()
-                if cell is not None:
-                    cells.append(cell)
-                    at = end
-                    place += 1
-                    continue
-            del steps[place:]
-        if stop - at > _MAX_OID or end - stop > _MAX_OID:
-            _range(frame, at)
-        cell, found = view.step(
-            PREFIX_KEYS[frame[at + 1]] + frame[at + 4 : stop],
-            frame[at + 2],
-            PREFIX_KEYS[frame[stop + 1]] + frame[stop + 4 : end],
-        )
-        if found is not None and place == len(steps):
-            steps.append((found, frame[stop:end]))
-        cells.append(cell)
-        at = end
-        place += 1
-    _check_end(frame, at)
+def _get_next(view: View, frame: bytes, at: int, cells: list[bytes]) -> None:
+    _check_end(frame, view.next_of_all(frame, at, cells))
 
 
-def _get_bulk(view: View, frame: bytes, at: int, cells: list[bytes], _trail: Trail) -> None:
+def _get_bulk(view: View, frame: bytes, at: int, cells: list[bytes]) -> None:
     non_repeaters, max_repetitions = struct.unpack_from("!HH", frame, at)
     at += 4
     ranges = []
     while at < len(frame):
-        start, include, end, at = _range(frame, at)
+        start, include, end, at = read_range(frame, at)
         ranges.append((start, bool(include), end))
     _check_end(frame, at)
     view.bulk(ranges, non_repeaters, max_repetitions, MAX_BULK, cells)
@@ -487,21 +429,7 @@ def _check_end(frame: bytes, at: int) -> None:
         raise ParseError("a range is cut short")
 
 
-def _range(frame: bytes, at: int) -> tuple[bytes, int, bytes, int]:
-    """Key of the start, include, key of the end, and where the next range begins.
-
-    IndexError, or a position beyond the frame's end, when it is cut short.
-    """
-    stop = at + 4 + 4 * frame[at]
-    start = PREFIX_KEYS[frame[at + 1]] + frame[at + 4 : stop]
-    following = stop + 4 + 4 * frame[stop]
-    end = PREFIX_KEYS[frame[stop + 1]] + frame[stop + 4 : following]
-    if len(start) > _MAX_KEY or len(end) > _MAX_KEY:
-        raise ParseError("an OID is too long")
-    return start, frame[at + 2], end, following
-
-
-_QUICK: dict[int, Callable[[View, bytes, int, list[bytes], Trail], None]] = {
+_QUICK: dict[int, Callable[[View, bytes, int, list[bytes]], None]] = {
     _start(kind, flags): read
     for kind, read in (
         (PduType.GET, _get),

@@ -10,8 +10,7 @@ Requests come as keys (see oid) and are answered with encoded varbinds, big-endi
 joined into a Response; on the way nothing is decoded. A key is looked up in two dictionaries: its
 head among the columns, the rest among the rows. There is no entry per instance, so that 5,000
 machines of 100 objects cost 5,000 row keys and 100 columns. The next instance is the next row of
-the column, else the first row of the next column; only a key that is no instance is bisected. A
-walk that comes back with the last answer's name goes on from a `Step`, without any of that.
+the column, else the first row of the next column; only a key that is no instance is bisected.
 
 A cell is computed and encoded when it is first asked for, and kept as long as its record is.
 
@@ -33,8 +32,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
 
-from vmmib.agentx.oid import Oid, from_key, key, to_text
-from vmmib.agentx.pdu import PREFIX_KEYS, ValueType, encode_name, value_encoder
+from vmmib.agentx.oid import MAX_SUBIDS, Oid, from_key, key, to_text
+from vmmib.agentx.pdu import PREFIX_KEYS, ParseError, ValueType, encode_name, value_encoder
+
+_MAX_KEY = 4 * MAX_SUBIDS
+_MAX_BEYOND = 16
+"""Ends of ranges that are remembered: a master has one for each of its own neighbours."""
 
 _MISSING = b""
 """The cell of an instance that does not exist; None is one that was not asked for yet."""
@@ -184,36 +187,6 @@ class _Cursor:
         """The next column that has rows."""
 
 
-class Step:
-    """Where a walk is: at an instance whose whole column lies before the end of the range.
-
-    A walk asks for what follows the last answer. That is the next row of the same column, which is
-    found here without looking anything up.
-    """
-
-    __slots__ = ("_cells", "_count", "_fill", "_row", "name")
-
-    def __init__(self, cursor: _Cursor, row: int, cell: bytes) -> None:
-        self._cells = cursor.cells
-        self._fill = cursor.fill
-        self._count = cursor.count
-        self._row = row
-        self.name = cell[4 : 8 + 4 * cell[4]]
-        """The last answer's name as AgentX encodes it, include being 0 (RFC 2741, 5.1)."""
-
-    def next(self) -> bytes | None:
-        """The following varbind, if it is in the same column; the step is then there."""
-        row = self._row + 1
-        if row >= self._count:
-            return None
-        cell = self._cells[row] or self._fill(row)
-        if not cell:
-            return None
-        self._row = row
-        self.name = cell[4 : 8 + 4 * cell[4]]
-        return cell
-
-
 class View:
     """An immutable, ordered set of tables."""
 
@@ -234,6 +207,10 @@ class View:
         self._column_lengths = _lengths(self._columns)
         self._filled = [cursor for cursor in cursors if cursor.count]
         self._filled_keys = [cursor.key for cursor in self._filled]
+        self._last = max((cursor.last for cursor in self._filled), default=b"")
+        self._head, self._encoded_columns = _encoded(cursors, self._column_lengths)
+        self._beyond: set[bytes] = set()
+        """Encoded ends of ranges that no row reaches, as far as they were met."""
         for place, cursor in enumerate(cursors):
             # A column without rows is never answered with, but a request may start from it.
             cursor.following = next((other for other in cursors[place + 1 :] if other.count), None)
@@ -264,20 +241,6 @@ class View:
         With `include`, that of `start` itself will do. endOfMibView, named `start`, when there is
         none (7.2.3.2).
         """
-        found = self._find(start, include, end)
-        return encode_name(ValueType.END_OF_MIB_VIEW, start) if found is None else found[2]
-
-    def step(self, start: bytes, include: bool | int, end: bytes) -> tuple[bytes, Step | None]:
-        """Answer GetNext as `next` does, with the step from which the walk may go on."""
-        found = self._find(start, include, end)
-        if found is None:
-            return encode_name(ValueType.END_OF_MIB_VIEW, start), None
-        cursor, row, cell = found
-        return cell, Step(cursor, row, cell) if not end or cursor.last < end else None
-
-    def _find(
-        self, start: bytes, include: bool | int, end: bytes
-    ) -> tuple[_Cursor, int, bytes] | None:
         cursor: _Cursor | None
         for length in self._column_lengths:
             cursor = self._columns.get(start[:length])
@@ -300,13 +263,44 @@ class View:
                     cell = cursor.fill(row)
                 if cell:
                     if end and cursor.last >= end and cursor.key + cursor.keys[row] >= end:
-                        return None
-                    return cursor, row, cell
+                        break
+                    return cell
                 row += 1
             else:
                 cursor = cursor.following
                 row = 0
-        return None
+        return encode_name(ValueType.END_OF_MIB_VIEW, start)
+
+    def next_of_all(self, frame: bytes, at: int, cells: list[bytes]) -> int:
+        """Answer the ranges of a GetNext from position `at` on; return where they end.
+
+        `frame` is the PDU as it came, in network byte order. The short way is that of a walk: the
+        start is an instance of one of the columns whose names are as long as most, and the end
+        one that no row reaches. Neither is taken apart. All else goes to `next`.
+
+        Raises ParseError for an OID that is too long; IndexError, or a position beyond the
+        frame's end, is a range that is cut short.
+        """
+        columns, head, beyond = self._encoded_columns, self._head, self._beyond
+        size = len(frame)
+        while at < size:
+            stop = at + 4 + 4 * frame[at]
+            following = stop + 4 + 4 * frame[stop]
+            place = at + head
+            cursor = columns.get(frame[at + 1 : place]) if place <= stop else None
+            if cursor is not None and frame[stop:following] in beyond:
+                row = cursor.index.get(frame[place:stop])
+                if row is not None and row + 1 < cursor.count:
+                    cell = cursor.cells[row + 1] or cursor.fill(row + 1)
+                    if cell:
+                        cells.append(cell)
+                        at = following
+                        continue
+            start, include, end, at = read_range(frame, at)
+            if len(beyond) < _MAX_BEYOND and (not end or self._last < end):
+                beyond.add(frame[stop:following])
+            cells.append(self.next(start, include, end))
+        return at
 
     def bulk(
         self,
@@ -346,6 +340,39 @@ class View:
         while (cell := self.next(start, False, b""))[1] != ValueType.END_OF_MIB_VIEW:
             yield cell
             start = _name(cell)
+
+
+def read_range(frame: bytes, at: int) -> tuple[bytes, int, bytes, int]:
+    """Key of the start, include, key of the end, and where the next range begins.
+
+    Raises ParseError for an OID that is too long; IndexError, or a position beyond the frame's
+    end, is a range that is cut short.
+    """
+    stop = at + 4 + 4 * frame[at]
+    start = PREFIX_KEYS[frame[at + 1]] + frame[at + 4 : stop]
+    following = stop + 4 + 4 * frame[stop]
+    end = PREFIX_KEYS[frame[stop + 1]] + frame[stop + 4 : following]
+    if len(start) > _MAX_KEY or len(end) > _MAX_KEY:
+        raise ParseError("an OID is too long")
+    return start, frame[at + 2], end, following
+
+
+def _encoded(
+    cursors: Iterable[_Cursor], lengths: Sequence[int]
+) -> tuple[int, dict[bytes, _Cursor]]:
+    """Columns by their encoded names, of those whose names are as long as most are.
+
+    The encoding begins after the octet that counts the sub-identifiers, for that one counts those
+    of the row too, and says that include is 0. Also the position, in an encoded start, of the row.
+    """
+    found: dict[bytes, _Cursor] = {}
+    head = 0
+    for cursor in cursors:
+        if len(cursor.key) == lengths[0]:
+            name = encode_name(ValueType.NULL, cursor.key)[4:]
+            head = len(name)
+            found[name[1:]] = cursor
+    return head, found
 
 
 def _lengths(keys: Iterable[bytes]) -> tuple[int, ...]:
