@@ -359,6 +359,7 @@ class Agent:
                 site.stop()
                 del self._sites[name]
                 self._switches.pop(site.settings.context, None)
+                self._subagent.drop_view(site.settings.context)
         state_dir = _state_dir(new.state_dir)
         for name, hypervisor in wanted.items():
             if name in self._sites:

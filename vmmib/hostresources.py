@@ -62,12 +62,16 @@ class StorageParents:
     def start(self) -> None:
         """Ask, and go on asking."""
         # The command line and environment of the child hold no secret: its standard input does.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "vmmib.hrstorage"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "vmmib.hrstorage"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            self._finish(f"cannot start the child process: {error.strerror}")
+            return
         self._answer.clear()
         with contextlib.suppress(BrokenPipeError), _stream(self._process.stdin) as stdin:
             stdin.write(msgspec.json.encode(self._order))

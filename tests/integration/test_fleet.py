@@ -65,10 +65,10 @@ def test_each_hypervisor_in_a_context_of_its_own(tmp_path: Path) -> None:
             agent.wait_logged("dead is unreachable")
             assert set(names_and_indexes(snmpd).values()) == {"alpha0", "alpha1"}
             beta = snmpd.walk(context="beta", v3=True)
-            assert beta == [
-                *(line for line in beta if ".1.10.0" not in line.oid),
-                beta[-1],
-            ]
+            names = [tuple(map(int, line.oid[1:].split("."))) for line in beta]
+            assert names == sorted(set(names))
+            community = snmpd.walk(context="beta")
+            assert [line.oid for line in community] == [line.oid for line in beta]
             assert f".{MIB}.1.1.3.0" in [line.oid for line in beta]
             assert ".1.3.6.1.4.1.9.1" in [line.value for line in beta]
             # Nothing is claimed of the one that never answered, but its switches
@@ -124,7 +124,9 @@ def test_reload(tmp_path: Path) -> None:
             file.write_text(good.replace("ping_interval", "ping_intervall"))
             agent.kill(signal.SIGHUP)
             agent.wait_logged("reload_refused")
-            assert agent.logged('did you mean "ping_interval"?') or agent.logged("ping_interval")
+            (refusal,) = [x for x in agent.log.read_text().splitlines() if "reload_refused" in x]
+            assert "ping_intervall" in refusal
+            assert "did you mean" in refusal
             assert names_and_indexes(snmpd)
             config(file, snmpd.agentx_socket, alpha, gamma)
             agent.kill(signal.SIGHUP)
