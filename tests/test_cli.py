@@ -17,7 +17,8 @@ import pytest
 from tests.netsnmp import Snmpd, needs_netsnmp, wait_until
 from vmmib import __version__, mibs, show
 from vmmib.cli import main
-from vmmib.config import ConfigError, Flags, from_flags
+from vmmib.config import Flags, from_flags
+from vmmib.configfile import ConfigError
 from vmmib.hypervisor.model import (
     Access,
     AutoStart,

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vmmib import config
-from vmmib.config import ConfigError, Flags, HostResourcesConfig, load
+from vmmib import config, configfile
+from vmmib.config import Flags, HostResourcesConfig, load
+from vmmib.configfile import ConfigError
 
 DATA = Path(__file__).parent / "data" / "config"
 BAD = sorted((DATA / "bad").glob("*.toml"))
@@ -173,7 +174,7 @@ def test_any_uri_is_taken_or_refused(text: str) -> None:
 @given(st.text(max_size=20))
 def test_any_listen_address_is_split_or_refused(text: str) -> None:
     try:
-        host, port = config.split_host_port(text)
+        host, port = configfile.split_host_port(text)
     except ValueError:
         return
     assert 0 <= port <= 65535
@@ -191,14 +192,14 @@ def test_any_listen_address_is_split_or_refused(text: str) -> None:
     ],
 )
 def test_listen_address(text: str, expected: tuple[str, int]) -> None:
-    assert config.split_host_port(text) == expected
+    assert configfile.split_host_port(text) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("500ms", 0.5), ("2.5s", 2.5), ("5m", 300.0), ("1 h", 3600.0)]
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert config.parse_duration(text) == seconds
+    assert configfile.parse_duration(text) == seconds
 
 
 # Flags

@@ -269,11 +269,11 @@ def _flags(**values: Any) -> Flags:
 
 def _load(path: Path | None, flags: Flags | None) -> Config:
     """Load the configuration; raise Failure."""
-    from vmmib import config
+    from vmmib import config, configfile
 
     try:
         return config.load(path, flags or config.NO_FLAGS)
-    except config.ConfigError as error:
+    except configfile.ConfigError as error:
         raise Failure(*error.problems) from None
 
 

@@ -30,7 +30,8 @@ from vmmib.agentx.pdu import (
     decode,
     encode,
 )
-from vmmib.config import Config, ConfigError, HypervisorConfig, read_credentials, split_host_port
+from vmmib.config import Config, HypervisorConfig, read_credentials
+from vmmib.configfile import ConfigError, split_host_port
 from vmmib.exporter import AgentStats, Exporter, ExporterView
 from vmmib.hypervisor.settings import driver_of, is_local
 from vmmib.hypervisor.source import SourceError

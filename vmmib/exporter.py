@@ -46,7 +46,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from vmmib import __version__
-from vmmib.config import split_host_port
+from vmmib.configfile import split_host_port
 from vmmib.hypervisor.model import AdminState, Cpu, Disk, Hypervisor, Nic, OperState, Vm
 
 MAX_CONNECTIONS = 8
