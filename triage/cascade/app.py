@@ -97,7 +97,7 @@ def _logged(failed: list[AppLine]) -> Finding:
         else Confidence.POSSIBLE,
         title=f"application: {first.why or 'error logged'}",
         summary=f"The application {where(first.line)} logged at {clock(first.line.time)}: "
-        f"{shorten(first.line.text, 160)}",
+        f'"{shorten(first.line.text, 160)}".',
         object=f"application {where(first.line)}",
         time=first.line.time,
         proofs=proofs(failed),

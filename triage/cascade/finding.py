@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 
 from triage.evidence import Anomaly, Cause, Confidence, Evidence, Proof, Step, Target
 
-STRENGTH = {Confidence.POSSIBLE: 0, Confidence.PROBABLE: 1, Confidence.CERTAIN: 2}
+STRENGTH: dict[Confidence, float] = {
+    Confidence.POSSIBLE: 0,
+    Confidence.PROBABLE: 1,
+    Confidence.CERTAIN: 2,
+}
 _WEAKER = {
     Confidence.CERTAIN: Confidence.PROBABLE,
     Confidence.PROBABLE: Confidence.POSSIBLE,
@@ -40,6 +44,8 @@ class Finding:
     time: float | None = None
     """When it began, where that is known."""
     proofs: tuple[Proof, ...] = ()
+    residual: bool = False
+    """What is left to say when no layer below explains it: any probable finding goes before it."""
 
     def weaker(self) -> Finding:
         """Return it with one degree of strength less."""
@@ -52,8 +58,16 @@ def weaker(confidence: Confidence) -> Confidence:
 
 
 def best(findings: Iterable[Finding]) -> Finding | None:
-    """Return the strongest one, the deepest of those; the first of equals."""
-    return max(findings, key=lambda one: (STRENGTH[one.strength], DEPTH[one.step]), default=None)
+    """Return the strongest one, the deepest of those; the first of equals.
+
+    A residual one stands between the possible and the probable ones, whatever its strength.
+    """
+
+    def rank(one: Finding) -> tuple[float, int]:
+        strength = STRENGTH[one.strength]
+        return min(strength, 0.5) if one.residual else strength, DEPTH[one.step]
+
+    return max(findings, key=rank, default=None)
 
 
 @dataclass(frozen=True, slots=True)

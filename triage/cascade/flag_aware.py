@@ -71,7 +71,9 @@ def decide(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Verdict:
         cause = _undetermined(evidence)
     unknowns = _unknowns(evidence, cause, below)
     confidence = cause.strength
-    if unknowns and confidence is Confidence.CERTAIN and not _beyond_doubt(cause):
+    rivals = cause.residual and any(not one.residual for one in found)
+    doubt = rivals or (unknowns and not _beyond_doubt(cause))
+    if doubt and confidence is Confidence.CERTAIN:
         confidence = Confidence.PROBABLE
     return verdict.compose(evidence, cause, confidence, Policy.DEFAULT, reading, unknowns)
 

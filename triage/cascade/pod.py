@@ -102,8 +102,9 @@ def _pod(pod: PodState, state: PodEvidence, when: FaultTime) -> Iterator[Finding
     yield from _phase(pod, name, events, when)
     yield from _leaving(pod, name, events, when)
     for container in pod.containers:
-        yield from _terminations(pod, container, events, when)
-        yield from _waiting(pod, container, events)
+        yield from list(_waiting(pod, container, events)) or _terminations(
+            pod, container, events, when
+        )
     yield from _not_ready(pod, name, events, when)
 
 

@@ -194,6 +194,7 @@ def _face_value(evidence: Evidence, line: ProxyRequest, reading: Reading) -> Fin
         object=_object(row.cause, line),
         time=line.time,
         proofs=app_layer.proofs([well]) if well is not None else (),
+        residual=bool(BELOW[reading.kind or Kind.UNKNOWN]),
     )
 
 
