@@ -500,6 +500,18 @@ CASES: dict[str, tuple[Evidence, Cause, str, Confidence]] = {
         "could_not_look",
         POSSIBLE,
     ),
+    "slow, and its log unread": (
+        evidence(proxy(TIMEOUT), app_part=app(look=failed())),
+        Cause.APPLICATION,
+        "slow",
+        POSSIBLE,
+    ),
+    "slow, its log unread, its hypervisor silent": (
+        replace(without_vm(("esx1", False)), proxy=proxy(TIMEOUT), app=app(look=failed("kubelet"))),
+        Cause.NODE,
+        "kubelet_not_ready",
+        PROBABLE,
+    ),
     "proxy unread, VM paused": (
         evidence(proxy(look=failed()), vm_part=vms(vm(VmOperState.PAUSED))),
         Cause.NODE,

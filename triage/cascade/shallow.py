@@ -16,6 +16,7 @@ from triage.evidence import (
     Cause,
     Confidence,
     Evidence,
+    Outcome,
     ProxyRequest,
     ProxyRole,
     Step,
@@ -177,6 +178,10 @@ def _face_value(evidence: Evidence, line: ProxyRequest, reading: Reading) -> Fin
     well = app_layer.answered_well(evidence)
     if row.reason == "slow" and well is not None and well.match.value == "own":
         strength = Confidence.CERTAIN  # it did answer, too late
+    # Who was slow is not known where the application's word on it could not be had
+    blind = row.reason == "slow" and evidence.app.look.outcome is Outcome.FAILED
+    if blind:
+        strength = Confidence.POSSIBLE
     said = reading.made_of.explanation if reading.made_of is not None else ""
     said = (said or row.title).rstrip(".")
     flags = ",".join(line.flags) or "-"
@@ -194,7 +199,7 @@ def _face_value(evidence: Evidence, line: ProxyRequest, reading: Reading) -> Fin
         object=_object(row.cause, line),
         time=line.time,
         proofs=app_layer.proofs([well]) if well is not None else (),
-        residual=bool(BELOW[reading.kind or Kind.UNKNOWN]),
+        residual=bool(BELOW[reading.kind or Kind.UNKNOWN]) and not blind,
     )
 
 

@@ -1,0 +1,150 @@
+"""What commands do once that the service does all the time: a look, a round of questions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from triage.assembly import Assembly, assemble, state_file
+from triage.config import Config
+from triage.evidence import Anomaly, Outcome, Trigger
+from triage.recording import Decision, Record, Recording
+from triage.sources.errors import MissingError, SourceError
+from triage.store import Store, StoreError
+from triage.triggers import asked_anomaly
+from vmmib.configfile import ConfigError
+
+
+@asynccontextmanager
+async def _assembled(config: Config) -> AsyncIterator[Assembly]:
+    """Open the parts of a configuration, with what a service has kept of VMs, if it has."""
+    store = None
+    if state_file(config).exists():
+        store = Store(state_file(config), create=False)
+    try:
+        assembly = assemble(config, store=store)
+        try:
+            yield assembly
+        finally:
+            await assembly.close()
+    finally:
+        if store is not None:
+            store.close()
+
+
+async def investigate(
+    config: Config, target: str, at: float, proxy_logs: tuple[str, ...] = ()
+) -> Recording:
+    """Look once; raise ConfigError or SourceError when there is nothing to look at."""
+    known = [one.name for one in config.targets]
+    if target not in known:
+        names = ", ".join(known) or "none"
+        raise ConfigError([f"there is no target {target}; the configured ones are: {names}"])
+    if proxy_logs:
+        targets = tuple(
+            one.model_copy(update={"proxy_files": proxy_logs}) if one.name == target else one
+            for one in config.targets
+        )
+        config = config.model_copy(update={"targets": targets})
+    async with _assembled(config) as assembly:
+        watched = assembly.watched[target]
+        anomaly, problem = await _anomaly(assembly, target, at)
+        looked = await assembly.investigator.look(watched.place, anomaly)
+    evidence = looked.evidence
+    if problem:
+        look = replace(evidence.metric.look, problems=(*evidence.metric.look.problems, problem))
+        evidence = replace(evidence, metric=replace(evidence.metric, look=look))
+    verdict = looked.verdict
+    record = Record(
+        id="by-hand",
+        target=target,
+        opened=anomaly.time,
+        closed=anomaly.ended,
+        status="investigated",
+        cause=verdict.cause,
+        reason=verdict.reason,
+        title=verdict.title,
+        confidence=verdict.confidence,
+        object=verdict.object,
+    )
+    limits = assembly.settings.limits
+    return Recording(
+        record=record, looks=(Decision(evidence=evidence, verdict=verdict),), limits=limits
+    )
+
+
+async def _anomaly(assembly: Assembly, target: str, at: float) -> tuple[Anomaly, str]:
+    """Return the outage that a question about a time means, and why Prometheus could not say.
+
+    Raises MissingError for a time that Prometheus has nothing about.
+    """
+    watched = assembly.watched[target]
+    if assembly.prometheus is None:
+        return asked_anomaly(watched.place.target, at, Trigger.MANUAL), ""
+    try:
+        anomaly = await assembly.prometheus.outage(
+            watched.rule, at, Trigger.MANUAL, assembly.settings.triggers
+        )
+    except MissingError:
+        raise
+    except SourceError as error:
+        return asked_anomaly(watched.place.target, at, Trigger.MANUAL), str(error)
+    return anomaly, ""
+
+
+def problems(recording: Recording) -> list[str]:
+    """Return one line for each thing that could not be looked at and was needed."""
+    shown = recording.standing
+    if shown is None:
+        return []
+    found = [
+        f"{step.step.value}: {step.summary}"
+        for step in shown.verdict.steps
+        if step.outcome is Outcome.FAILED
+    ]
+    found += [
+        f"hypervisor {one.name}: {one.problem}"
+        for one in shown.evidence.vm.hypervisors
+        if not one.answered
+    ]
+    return list(dict.fromkeys(found))
+
+
+Line = tuple[bool, str]
+"""Whether it is well, and what is said of it."""
+
+
+async def check(config: Config, *, ask: bool = True) -> list[Line]:
+    """Return a line for each part of a configuration; raise ConfigError when it is not valid."""
+    config.receiver_settings()
+    lines: list[Line] = [(True, f"configuration: {len(config.targets)} targets")]
+    try:
+        async with _assembled(config) as assembly:
+            if ask:
+                lines += await _asked(assembly)
+    except StoreError as error:
+        lines.append((False, str(error)))
+    return lines
+
+
+async def _asked(assembly: Assembly) -> list[Line]:
+    asked: list[Awaitable[Line]] = []
+    if assembly.prometheus is not None:
+        asked.append(_answer("prometheus", assembly.prometheus.check))
+    asked.extend(_answer(f"cluster {name}", one.check) for name, one in assembly.clusters.items())
+    lines = list(await asyncio.gather(*asked))
+    if assembly.vms is not None:
+        for answer in await assembly.vms.check():
+            said = f"{answer.software}, {answer.vm_number} VMs" if answer.answered else ""
+            lines.append((answer.answered, f"hypervisor {answer.name}: {said or answer.problem}"))
+    lines.extend((True, f"alerts to {sink.name}") for sink in assembly.sinks)
+    return lines
+
+
+async def _answer(name: str, ask: Callable[[], Awaitable[str]]) -> Line:
+    try:
+        return True, f"{name}: {await ask()}"
+    except SourceError as error:
+        return False, f"{name}: {error}"

@@ -1,0 +1,1 @@
+"""Incidents for people: the terminal (`tree`), one page (`page`), and JSON (`data`)."""
