@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet --no-build-isolation
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs bench fuzz e2e lock clean
+.PHONY: help install demo test lint docs reference bench fuzz e2e lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9]*\):.* ## /make \1\t/p' Makefile | expand -t 16
@@ -63,8 +63,12 @@ lint: install ## ruff, mypy, import-linter
 
 docs: install ## the documentation as pages in .build/site, links checked
 	@$(BIN)/python tools/links.py
+	@$(BIN)/python tools/reference.py --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo 'The documentation is in .build/site/index.html'
+
+reference: install ## docs/triage-reference.md anew from the code
+	@$(BIN)/python tools/reference.py
 
 # Versions and hashes, and no host: pip takes them from whatever index the machine is set up with.
 lock: .build/uv/bin/uv ## requirements/ anew from pyproject.toml (UPGRADE=--upgrade for new versions)

@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from triage.alerts.delivery import Dispatcher
 from triage.alerts.heartbeat import Heartbeat
@@ -69,6 +69,9 @@ KEPT_NOTIFICATIONS = 86400.0
 """Seconds of notifications that are taken over a restart."""
 
 
+_Parts = tuple[Config, Assembly, NotificationReceiver | None]
+
+
 class Service:
     """One running `triage run`."""
 
@@ -89,6 +92,7 @@ class Service:
         self.store = Store(state_file(config), clock=clock, exclusive=True)
         self.receiver: NotificationReceiver | None = None
         self.assembly: Assembly | None = None
+        self._next: _Parts | None = None
         self.engine: Engine | None = None
         self.dispatcher: Dispatcher | None = None
         self.problems: dict[str, str] = {}
@@ -111,10 +115,12 @@ class Service:
         """Serve until `stop`; raise ConfigError or StartError when it cannot start."""
         registry = CollectorRegistry()
         registry.register(ServiceCollector(self))
+        ProcessCollector(registry=registry)
         pages = Pages(self, registry, self.config.web.listen_address)
         await pages.start()
         try:
-            await self._prepare(self.config)
+            await self._build(self.config)
+            await self._take_next()
             log.info(
                 "started",
                 targets=len(self.config.targets),
@@ -129,6 +135,7 @@ class Service:
         finally:
             self._notifier.stopping()
             await pages.stop()
+            await self._discard(self._next)
             if self.receiver is not None:
                 await self.receiver.close()
             if self.assembly is not None:
@@ -140,8 +147,8 @@ class Service:
         self._stopping.set()
         self._restart.set()
 
-    async def _prepare(self, config: Config) -> None:
-        """Make the parts of a configuration; raise ConfigError and change nothing."""
+    async def _build(self, config: Config) -> None:
+        """Make the parts of a configuration, to be taken next; raise ConfigError."""
         receiver = await self._listen(config)
         try:
             assembly = assemble(config, store=self.store, receiver=receiver, clock=self._clock)
@@ -149,13 +156,30 @@ class Service:
             if receiver is not None and receiver is not self.receiver:
                 await receiver.close()
             raise
+        await self._discard(self._next)
+        self._next = (config, assembly, receiver)
+
+    async def _take_next(self) -> None:
+        """Take the parts that were made last, and close the ones before; nothing runs on them."""
+        if self._next is None:
+            return
         old, old_receiver = self.assembly, self.receiver
-        self.assembly, self.config, self.receiver = assembly, config, receiver
-        self._places = {name: one.place for name, one in assembly.watched.items()}
+        self.config, self.assembly, self.receiver = self._next
+        self._next = None
+        self._places = {name: one.place for name, one in self.assembly.watched.items()}
+        self._asked = {name: one for name, one in self._asked.items() if name in self._places}
         if old is not None:
             await old.close()
-        if old_receiver is not None and old_receiver is not receiver:
+        if old_receiver is not None and old_receiver is not self.receiver:
             await old_receiver.close()
+
+    async def _discard(self, parts: _Parts | None) -> None:
+        if parts is None:
+            return
+        _, assembly, receiver = parts
+        await assembly.close()
+        if receiver is not None and receiver is not self.receiver:
+            await receiver.close()
 
     async def _listen(self, config: Config) -> NotificationReceiver | None:
         settings = config.receiver_settings()
@@ -187,6 +211,7 @@ class Service:
     async def _act_until_stopped(self) -> None:
         while not self._stopping.is_set():
             self._restart.clear()
+            await self._take_next()
             if self.config.lease is None:
                 await self._act()
             else:
@@ -464,7 +489,7 @@ class Service:
                 raise ConfigError(["state_dir: cannot change while it runs: restart"])
             if config.web != self.config.web:
                 raise ConfigError(["web: cannot change while it runs: restart"])
-            await self._prepare(config)
+            await self._build(config)
         except ConfigError as error:
             for line in error.problems:
                 log.error("reload_failed", problem=line)
@@ -507,7 +532,7 @@ class Service:
         if self._elector is not None and not self._elector.is_leader:
             return f"standing by: {self._elector.leader or 'nobody'} acts"
         count = len(self.engine.open) if self.engine is not None else 0
-        text = f"watching {len(self._places)} targets, {count} open incidents"
+        text = f"watching {_many(len(self._places), 'target')}, {_many(count, 'open incident')}"
         if self.problems:
             text += "; " + "; ".join(f"{name}: {text}" for name, text in self.problems.items())
         return text
@@ -527,6 +552,10 @@ class Service:
         if self.assembly is None:
             raise RuntimeError("the service has not started")
         return self.assembly
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 async def serve(config: Config, reload: Callable[[], Config]) -> None:

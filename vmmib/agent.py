@@ -4,6 +4,9 @@ Per hypervisor there is a `Site`: its supervisor (a child process) sends message
 turns them into rows and changes, its view is handed to the AgentX subagent, its changes become
 notifications, its memory goes to the state file. Sites know nothing of each other, so that one
 that fails disturbs no other. All of it runs on one thread, that of the loop.
+
+Under systemd (sd_notify.py) the agent is ready when its configuration is loaded and the loop runs:
+an snmpd or a hypervisor that is not there is waited for, and the status line says so.
 """
 
 from __future__ import annotations
@@ -13,16 +16,17 @@ import errno
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from vmmib import __version__, config
+from vmmib import __version__, config, configfile
 from vmmib.agentx.address import Address, parse_address
 from vmmib.agentx.connection import Capability, CloseReason, Registration, Subagent
-from vmmib.config import Config, ConfigError, HypervisorConfig
+from vmmib.config import Config, HypervisorConfig
+from vmmib.configfile import ConfigError
 from vmmib.hostresources import Order, StorageParents
 from vmmib.hypervisor.messages import Message
 from vmmib.hypervisor.supervisor import Supervisor
@@ -32,6 +36,7 @@ from vmmib.mib.inventory import Inventory, Transition
 from vmmib.mib.memory import StateFile
 from vmmib.mib.objects import MibView
 from vmmib.mib.switches import Switches, SwitchSets
+from vmmib.sd_notify import Notifier
 
 if TYPE_CHECKING:
     # At run time where it is needed: prometheus_client is a sixth of the agent's memory
@@ -41,7 +46,13 @@ DESCRIPTION = f"vmmib {__version__}: virtual machines through libvirt"
 CAPABILITY = "RFC 7666 VM-MIB: hypervisor and virtual machines, all objects and notifications"
 
 HEARTBEAT = 1.0
-"""Seconds between two signs of life of the loop, for /-/healthy."""
+"""Seconds between two signs of life of the loop, for /-/healthy, and between two status lines."""
+
+SITE_ENDS = 10.0
+"""Seconds that one hypervisor's end may take: its process, then the disk of its state file."""
+
+MOST_NAMED = 3
+"""Hypervisors that the status line names."""
 
 SAVE_DELAY = 1.0
 """Seconds over which changes of the state file are gathered."""
@@ -200,13 +211,22 @@ class Site:
 class Agent:
     """All sites, the connection to the master and the exporter, under one configuration."""
 
-    def __init__(self, settings: Config, reload: Callable[[], Config] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Config,
+        reload: Callable[[], Config] | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
         """`reload` reads the configuration again on SIGHUP; it raises ConfigError.
 
-        Raises StartError when the agent cannot start as configured.
+        `notifier`: the way to the service manager; None: there is none. Raises StartError when
+        the agent cannot start as configured.
         """
         self._settings = settings
         self._reload = reload
+        self._refused = False
+        """Whether the last reload was."""
+        self._notifier = notifier or Notifier()
         self._log = structlog.get_logger()
         self._loop = Loop()
         self._beat = time.monotonic()
@@ -253,9 +273,12 @@ class Agent:
                 contexts=[site.settings.context for site in self._sites.values()],
                 agentx=self._settings.agentx.socket,
             )
+            self._loop.call_later(0, self._ready)
             self._loop.run()
         self._log.info("stopping")
+        self._notifier.stopping("stopping")
         for site in self._sites.values():
+            self._notifier.busy(SITE_ENDS)
             site.stop()
         self._subagent.stop(CloseReason.SHUTDOWN)
         if self._storage_parents is not None:
@@ -286,6 +309,31 @@ class Agent:
     def _tick(self) -> None:
         self._beat = time.monotonic()
         self._loop.call_later(HEARTBEAT, self._tick)
+        if self._notifier.enabled:
+            self._notifier.status(self._status())
+
+    # The service manager
+
+    def _ready(self) -> None:
+        """The loop runs: say so, and go on saying it."""
+        self._notifier.ready(self._status())
+        self._sign_of_life()
+
+    def _sign_of_life(self) -> None:
+        if self._notifier.watchdog_interval is not None:
+            self._notifier.alive()
+            self._loop.call_later(self._notifier.watchdog_interval, self._sign_of_life)
+
+    def _status(self) -> str:
+        return status_line(
+            vms=sum(len(site.inventory.rows) for site in self._sites.values()),
+            hypervisors=len(self._sites),
+            silent=[name for name, site in self._sites.items() if not site.supervisor.up],
+            connected=self._subagent.stats.connected,
+            refused=self._refused,
+        )
+
+    # Hypervisors and the web
 
     def _add_site(self, hypervisor: HypervisorConfig, state_dir: Path | None) -> None:
         site = Site(
@@ -329,6 +377,7 @@ class Agent:
         if self._reload is None:
             self._log.info("reload_ignored", reason="the agent runs on flags alone")
             return
+        self._notifier.reloading()
         try:
             new = self._reload()
             if new.host_resources is not None:
@@ -336,7 +385,13 @@ class Agent:
         except ConfigError as error:
             for problem in error.problems:
                 self._log.error("reload_refused", problem=problem, remedy="the old one stands")
-            return
+            self._refused = True
+        else:
+            self._take_settings(new)
+            self._refused = False
+        self._notifier.ready(self._status())
+
+    def _take_settings(self, new: Config) -> None:
         old, self._settings = self._settings, new
         self._warn_of_unchangeable(old, new)
         self._replace_sites(new)
@@ -356,6 +411,7 @@ class Agent:
         wanted = {hypervisor.name: hypervisor for hypervisor in new.hypervisors}
         for name, site in list(self._sites.items()):
             if wanted.get(name) != site.settings:
+                self._notifier.busy(SITE_ENDS)
                 site.stop()
                 del self._sites[name]
                 self._switches.pop(site.settings.context, None)
@@ -404,6 +460,25 @@ class Agent:
         )
 
 
+def status_line(
+    *, vms: int, hypervisors: int, silent: Iterable[str], connected: bool, refused: bool
+) -> str:
+    """What `systemctl status` shows; `silent`: the hypervisors that do not answer, by name."""
+    names = list(silent)
+    parts = [f"serving {_count(vms, 'VM')} of {_count(hypervisors, 'hypervisor')}"]
+    if names:
+        more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+        parts.append(f"no answer from {', '.join(names[:MOST_NAMED] + more)}")
+    parts.append("snmpd connected" if connected else "snmpd not connected")
+    if refused:
+        parts.append("the last reload was refused (see the log)")
+    return ", ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _registrations(settings: Config) -> list[Registration]:
     return [
         Registration(row.context, oids.VM_MIB, priority=settings.agentx.priority)
@@ -417,7 +492,7 @@ def _capabilities(settings: Config) -> list[Capability]:
 
 def _order(settings: config.HostResourcesConfig) -> Order:
     found = config.read_credentials(settings)
-    host, port = config.split_host_port(settings.address)
+    host, port = configfile.split_host_port(settings.address)
 
     def secret(value: object) -> str:
         return "" if value is None else str(value.get_secret_value())  # type: ignore[attr-defined]
@@ -465,7 +540,8 @@ def check_socket(address: Address) -> None:
         except PermissionError:
             raise StartError(
                 f"{address.path}: no permission to connect to the AgentX socket; run as root, or "
-                'put "agentXPerms 0660 0755 root GROUP" into snmpd.conf with a group of this user'
+                'put "agentXPerms 0660 0755 root GROUP" into snmpd.conf with a group of this user, '
+                f"and open {Path(address.path).parent} to it, which keeps the mode that it has"
             ) from None
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
@@ -479,5 +555,5 @@ def run(settings: Config, reload: Callable[[], Config] | None = None) -> int:
     """
     if settings.host_resources is not None:
         config.read_credentials(settings.host_resources)
-    Agent(settings, reload).run()
+    Agent(settings, reload, Notifier.from_environment()).run()
     return 0
