@@ -1,4 +1,4 @@
-"""Lock files, and the command that is not released yet."""
+"""Lock files and versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 import triage
 import vmmib
-from triage.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -47,26 +46,3 @@ def test_the_build_backend_is_pinned() -> None:
 
 def test_there_is_one_version() -> None:
     assert PROJECT["project"]["version"] == vmmib.__version__ == triage.__version__
-
-
-def test_triage_says_that_it_is_not_there_yet(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["triage", "run", "--config.file", "triage.toml"])
-    assert main() == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.splitlines() == [
-        "triage: this release holds only vmmib; triage comes in a later one"
-    ]
-
-
-@pytest.mark.parametrize("option", ["--help", "--version"])
-def test_triage_has_the_usual_options(
-    option: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["triage", option])
-    with pytest.raises(SystemExit) as leaving:
-        main()
-    assert leaving.value.code == 0
-    assert "triage" in capsys.readouterr().out
