@@ -1,0 +1,1 @@
+"""Telling people: messages, the sinks that carry them, and their durable delivery."""
