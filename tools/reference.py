@@ -30,6 +30,7 @@ from triage.cascade.machine import Limits
 from triage.incidents import IncidentSettings
 from triage.kube.settings import KubeSettings
 from triage.proxylog.flags import table
+from triage.sources.app import AppSettings
 from triage.sources.prometheus_api import PrometheusSettings
 from triage.store import StoreSettings
 from triage.triggers import TriggerSettings
@@ -41,6 +42,7 @@ SECTIONS: tuple[tuple[str, str, type, type | None], ...] = (
     ("top level", "", config.Config, None),
     ("prometheus", "`[prometheus]`", config.PrometheusConfig, PrometheusSettings),
     ("targets", "`[[targets]]`", config.TargetConfig, None),
+    ("targets.app", "`[targets.app]`", config.AppConfig, AppSettings),
     ("targets.gateway", "`[targets.gateway]`", config.GatewayConfig, None),
     ("clusters", "`[[clusters]]`", config.ClusterConfig, KubeSettings),
     ("hypervisors", "`[[hypervisors]]`", config.HypervisorConfig, None),

@@ -176,7 +176,12 @@ def assemble(
             problems.append(f"cluster {one.name}: {error}")
     vms = _vms(config, store, receiver, clock, problems)
     parts = _Parts(clusters, prometheus, vms, asyncio.Semaphore(ACCESS_LOGS_AT_ONCE))
-    watched = {one.name: _watched(one, parts, mask, clock) for one in config.targets}
+    watched = {}
+    for target in config.targets:
+        try:
+            watched[target.name] = _watched(target, parts, mask, clock)
+        except ValueError as error:
+            problems.append(f"target {target.name}: {error}")
     sinks, alertmanagers, heartbeat = _sinks(config, clock, problems)
     if problems:
         raise ConfigError(problems)
@@ -253,7 +258,13 @@ def _watched(
         else None
     )
     app = (
-        AppLooker(app_logs, AppSettings(noise=one.noise), limit=limit, mask=mask, clock=clock)
+        AppLooker(
+            app_logs,
+            built(one.app, AppSettings, noise=one.noise),
+            limit=limit,
+            mask=mask,
+            clock=clock,
+        )
         if app_logs is not None
         else None
     )

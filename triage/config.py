@@ -35,6 +35,7 @@ from triage.mirror import built, section_of
 from triage.proxylog.formats import compile_format
 from triage.snmp.credentials import CredentialsError, read_credentials
 from triage.snmp.receiver import NotificationUser
+from triage.sources.app import AppSettings
 from triage.sources.node_snmp import HypervisorSettings, split_address
 from triage.sources.notifications import NotificationSettings, NotificationSource
 from triage.sources.prometheus_api import PrometheusSettings
@@ -120,6 +121,7 @@ if TYPE_CHECKING:  # made of settings, below: what checks types sees no more tha
     AppriseConfig: TypeAlias = Any
     HeartbeatConfig: TypeAlias = Any
     LimitsConfig: TypeAlias = Any
+    AppConfig: TypeAlias = Any
 else:
     PrometheusConfig = section_of(
         PrometheusSettings,
@@ -148,6 +150,12 @@ else:
     AppriseConfig = section_of(AppriseSettings, name_="AppriseConfig")
     HeartbeatConfig = section_of(
         HeartbeatSettings, name_="HeartbeatConfig", labels=(dict[str, str], {})
+    )
+    AppConfig = section_of(
+        AppSettings,
+        name_="AppConfig",
+        without=("noise", "noise_by_target"),
+        utc_offset=(Annotated[float, Field(ge=-64800, le=64800)], 0.0),
     )
     LimitsConfig = section_of(
         Limits, name_="LimitsConfig", cpu=(Share, 0.95), drop_share=(Share, 0.01)
@@ -208,6 +216,8 @@ class TargetConfig(Section):
     app_files: Texts = ()
     noise: Annotated[tuple[Regex, ...], Field(strict=False)] = ()
     """Lines of this application that are no failure."""
+    app: AppConfig = AppConfig()
+    """How its log is read."""
 
     @field_validator("proxy_format")
     @classmethod

@@ -65,6 +65,8 @@ REFS_EVERY = 15.0
 ASKED_FOR = 6 * 3600.0
 """Seconds that another's alert counts as firing without being told again (repeat_interval: 4 h)."""
 STATUS_EVERY = 5.0
+HUNG_AFTER = 120.0
+"""Seconds after which a loop that watches nothing is not healthy."""
 KEPT_NOTIFICATIONS = 86400.0
 """Seconds of notifications that are taken over a restart."""
 
@@ -104,6 +106,7 @@ class Service:
         self._proxies: dict[str, ProxyWatch] = {}
         self._asked: dict[str, tuple[float, Bad]] = {}
         self._listening = ("", 0)
+        self._watched_at = 0.0
         self._stopping = asyncio.Event()
         self._restart = asyncio.Event()
         self._elector: LeaseElector | None = None
@@ -266,6 +269,7 @@ class Service:
         self.dispatcher = dispatcher
         self._limit = asyncio.Semaphore(self.config.concurrency)
         self._acting = True
+        self._watched_at = self._clock()
         delivering = asyncio.create_task(dispatcher.run())
         tasks = [asyncio.create_task(one) for one in self._work(assembly, engine)]
         waiting = asyncio.create_task(self._restart.wait())
@@ -313,6 +317,7 @@ class Service:
         interval = self.config.poll_interval
         while True:
             started = asyncio.get_running_loop().time()
+            self._watched_at = self._clock()
             await engine.take(await self._seen(assembly, engine))
             passed = asyncio.get_running_loop().time() - started
             await asyncio.sleep(max(interval - passed, 0.05))
@@ -461,8 +466,12 @@ class Service:
     # What the pages ask
 
     def healthy(self) -> str:
-        """Return "" while it works: the loop that polls comes by."""
-        return "" if self.assembly is not None else "starting"
+        """Return "" while it works: the loop that watches came by not long ago."""
+        if self.assembly is None:
+            return "starting"
+        if self._acting and self._clock() - self._watched_at > HUNG_AFTER:
+            return f"nothing was watched for {self._clock() - self._watched_at:.0f} s"
+        return ""
 
     @property
     def acting(self) -> bool:
