@@ -137,6 +137,17 @@ class Assembly:
             tasks.append(self.vms.run())
         return tasks
 
+    async def check_files(self) -> None:
+        """Read what is only read when it is needed; raise ConfigError where it is of no use."""
+        problems = []
+        for name, cluster in self.clusters.items():
+            try:
+                await cluster.client.configured()
+            except KubeConfigError as error:
+                problems.append(f"cluster {name}: {error}")
+        if problems:
+            raise ConfigError(problems)
+
     async def close(self) -> None:
         """Close every connection."""
         if self.prometheus is not None:
@@ -172,7 +183,7 @@ def assemble(
         kube = built(one, KubeSettings, namespaces=_namespaces(config, one.name, one.namespaces))
         try:
             clusters[one.name] = KubernetesLooker(kube, mask=mask, clock=clock)
-        except (KubeConfigError, ValueError) as error:
+        except ValueError as error:
             problems.append(f"cluster {one.name}: {error}")
     vms = _vms(config, store, receiver, clock, problems)
     parts = _Parts(clusters, prometheus, vms, asyncio.Semaphore(ACCESS_LOGS_AT_ONCE))

@@ -339,7 +339,8 @@ class LeaseConfig(Section):
     """Several replicas, of which one acts: `[lease]`."""
 
     cluster: str = ""
-    namespace: str = "triage"
+    namespace: str = ""
+    """"": the namespace of this pod ($POD_NAMESPACE), else "triage"."""
     name: str = "triage"
     duration: Annotated[Seconds, Field(ge=5, le=600)] = 15.0
 

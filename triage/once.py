@@ -26,6 +26,7 @@ async def _assembled(config: Config) -> AsyncIterator[Assembly]:
     try:
         assembly = assemble(config, store=store)
         try:
+            await assembly.check_files()
             yield assembly
         finally:
             await assembly.close()

@@ -19,7 +19,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,7 @@ from triage.assembly import Assembly, Watched, assemble, state_file
 from triage.config import Config
 from triage.engine import Engine
 from triage.incidents import Bad, Event, Good, Incident, NoData
-from triage.investigate import Place
+from triage.investigate import Looked, Place, ProxyLog
 from triage.kube.lease import LeaseElector, LeaseSettings
 from triage.masking import mask as mask_text
 from triage.metrics import ServiceCollector
@@ -101,6 +101,8 @@ class Service:
         """Source -> what is wrong with it now."""
         self.polled_at: float | None = None
         self._looks: set[asyncio.Task[None]] = set()
+        self._looked_at: set[str] = set()
+        """Incidents with a look that runs, or waits for its turn."""
         self._places: dict[str, Place] = {}
         self._series: dict[str, list[Series]] = {}
         self._proxies: dict[str, ProxyWatch] = {}
@@ -155,6 +157,7 @@ class Service:
         receiver = await self._listen(config)
         try:
             assembly = assemble(config, store=self.store, receiver=receiver, clock=self._clock)
+            await assembly.check_files()
         except ConfigError:
             if receiver is not None and receiver is not self.receiver:
                 await receiver.close()
@@ -227,7 +230,7 @@ class Service:
             return
         cluster = assembly.clusters[lease.cluster or next(iter(assembly.clusters))]
         settings = LeaseSettings(
-            namespace=lease.namespace,
+            namespace=lease.namespace or os.environ.get("POD_NAMESPACE") or "triage",
             name=lease.name,
             identity=os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
             duration=lease.duration,
@@ -333,11 +336,11 @@ class Service:
             problem = self.problems.get("prometheus", "")
             for one in engine.open:
                 said.setdefault(one.target, []).append((NoData(target=one.target, reason=problem),))
-        now = self._clock()
         for name, watch in self._proxies.items():
-            good = watch.good(now) if name not in self.problems else None
+            good = watch.good()
             if good is not None:
                 said.setdefault(name, []).append((good,))
+        now = self._clock()
         for name, (since, bad) in list(self._asked.items()):
             if now - since > ASKED_FOR:
                 del self._asked[name]
@@ -376,64 +379,88 @@ class Service:
     async def _follow(self, watched: Watched, engine: Engine) -> None:
         """Follow a target's proxies; look again and again which there are."""
         name = watched.config.name
-        triggers = self._parts().settings.triggers
-        watch = ProxyWatch(watched.place.target, triggers)
+        watch = ProxyWatch(watched.place.target, self._parts().settings.triggers)
         self._proxies[name] = watch
+        reading: dict[ProxyLog, asyncio.Task[None]] = {}
         since = self._clock()
         try:
             while True:
+                now = self._clock()
                 refs = await self._proxy_refs(watched)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(REFS_EVERY):
-                        async for request in self._requests(watched, refs, since):
-                            bad = watch.add(request, self._clock())
-                            if bad is not None:
-                                await engine.take([bad])
-                            since = max(since, request.time)
-                since = max(since, self._clock() - REFS_EVERY - 5.0)
+                if refs is not None:
+                    await _ended([reading.pop(one) for one in reading.keys() - set(refs)])
+                    for one in refs:
+                        if one not in reading:
+                            work = self._read_proxy(watched, one, since, watch, engine)
+                            reading[one] = asyncio.create_task(work)
+                    since = now
+                pause = asyncio.create_task(asyncio.sleep(REFS_EVERY))
+                try:
+                    done, _ = await asyncio.wait(
+                        [pause, *reading.values()], return_when=asyncio.FIRST_COMPLETED
+                    )
+                finally:
+                    pause.cancel()
+                for task in done:
+                    task.result()  # reading ends by a fault of ours only
         finally:
             self._proxies.pop(name, None)
+            await _ended(reading.values())
 
-    async def _proxy_refs(self, watched: Watched) -> list[Any]:
+    async def _proxy_refs(self, watched: Watched) -> list[ProxyLog] | None:
+        """Return whose logs to follow; None when that cannot be known now."""
         try:
             refs, _, problems = await self._parts().investigator.proxy_refs(watched.place)
         except SourceError as error:
             refs, problems = [], [str(error)]
         self._problem(f"proxy logs of {watched.config.name}", "; ".join(problems))
+        if problems and not refs:
+            return None
         return [one for one in refs if not one[0].previous]
 
-    async def _requests(
-        self, watched: Watched, refs: list[Any], since: float
-    ) -> AsyncIterator[Any]:
-        if watched.proxy is None or not refs:
-            await asyncio.sleep(REFS_EVERY)
+    async def _read_proxy(
+        self,
+        watched: Watched,
+        ref: ProxyLog,
+        since: float,
+        watch: ProxyWatch,
+        engine: Engine,
+    ) -> None:
+        if watched.proxy is None:
             return
         target = self._places[watched.config.name].target
-        async with aclosing(watched.proxy.follow(target, refs, since)) as requests:
-            async for request in requests:
-                yield request
+        said = f"proxy log of {ref[2]}"
+        follow = watched.proxy.follow(
+            target, [ref], since, on_problem=lambda _, problem: self._problem(said, problem)
+        )
+        try:
+            async with aclosing(follow) as requests:
+                async for request in requests:
+                    bad = watch.add(request, self._clock())
+                    if bad is not None:
+                        await engine.take([bad])
+        finally:
+            self.problems.pop(said, None)
 
     # Looking
 
     def _start_look(self, incident: Incident) -> None:
+        if incident.id in self._looked_at:
+            return  # it waits for its turn, or for slow sources: another one would not be faster
+        self._looked_at.add(incident.id)
         task = asyncio.create_task(self._look(incident))
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
 
     async def _look(self, incident: Incident) -> None:
-        engine, assembly = self.engine, self._parts()
+        engine = self.engine
         if engine is None:
             return
-        place = self._places.get(incident.target)
-        if place is None:  # its target went from the configuration
-            await engine.look_failed(incident)
-            return
         try:
-            async with self._limit:
-                anomaly = engine.anomaly(incident.id) or incident.anomaly
-                looked = await assembly.investigator.look(place, anomaly)
-        except Exception:
-            log.exception("look_broke", incident=incident.id)
+            looked = await self._investigated(incident, engine)
+        finally:
+            self._looked_at.discard(incident.id)  # what comes of it may be another look
+        if looked is None:
             await engine.look_failed(incident)
             return
         verdict = looked.verdict
@@ -446,6 +473,19 @@ class Service:
             unknowns=len(verdict.unknowns),
         )
         await engine.looked(incident, looked)
+
+    async def _investigated(self, incident: Incident, engine: Engine) -> Looked | None:
+        """Make a look when it is its turn; None when it comes to nothing."""
+        place = self._places.get(incident.target)
+        if place is None:  # its target went from the configuration
+            return None
+        try:
+            async with self._limit:
+                anomaly = engine.anomaly(incident.id) or incident.anomaly
+                return await self._parts().investigator.look(place, anomaly)
+        except Exception:
+            log.exception("look_broke", incident=incident.id)
+            return None
 
     # Telling
 
@@ -561,6 +601,14 @@ class Service:
         if self.assembly is None:
             raise RuntimeError("the service has not started")
         return self.assembly
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for their end."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _many(count: int, what: str) -> str:

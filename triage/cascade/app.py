@@ -105,11 +105,14 @@ def _logged(failed: list[AppLine]) -> Finding:
 
 
 def answered_well(evidence: Evidence) -> AppLine | None:
-    """Return the access line that says that the application answered the request well, if any."""
+    """Return the access line that says that the application answered the request well, if any.
+
+    Only one that is surely the request's: the probe before it was answered well, too.
+    """
     mine = answers(evidence.app)
     if not mine or any(one.status not in evidence.target.good for one in mine):
         return None
-    return mine[0]
+    return mine[0] if mine[0].match is Match.OWN else None
 
 
 def proofs(lines: Iterable[AppLine]) -> tuple[Proof, ...]:
@@ -148,7 +151,8 @@ def summary(evidence: Evidence) -> str:
     mine, failed = answers(state), errors(state)
     parts = [f"{state.read} lines read"]
     if mine:
-        parts.append("the request was answered " + phrase(mine[0].status))
+        sure = mine[0].match is Match.OWN
+        parts.append(f"{'the request' if sure else 'one like it'} got {phrase(mine[0].status)}")
     elif state.logs_access is False:
         parts.append("it logs no requests")
     else:

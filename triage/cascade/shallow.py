@@ -176,7 +176,7 @@ def _face_value(evidence: Evidence, line: ProxyRequest, reading: Reading) -> Fin
     row = _row(reading)
     strength = row.strength
     well = app_layer.answered_well(evidence)
-    if row.reason == "slow" and well is not None and well.match.value == "own":
+    if row.reason == "slow" and well is not None:
         strength = Confidence.CERTAIN  # it did answer, too late
     # Who was slow is not known where the application's word on it could not be had
     blind = row.reason == "slow" and evidence.app.look.outcome is Outcome.FAILED
