@@ -35,9 +35,9 @@ $(INSTALLED): pyproject.toml requirements/build.txt requirements/dev.txt
 	@$(BIN)/python -m pip check --quiet
 	@touch $@
 
-demo: install ## see it work: walk, suspend a VM, notifications, metrics
+demo: install ## see it work: VM-MIB, notifications, metrics, and an incident that triage explains
 	@tools/packages demo
-	@$(BIN)/vmmib demo
+	@$(BIN)/vmmib demo --output .build/demo
 
 test: install ## all tests but the slow ones
 	@tools/packages test

@@ -22,7 +22,6 @@ Imports of what a command needs are inside it: `triage show` need not load a Kub
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +31,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from triage import __version__
+from vmmib import commands
+from vmmib.commands import Failure
 
 if TYPE_CHECKING:
     from triage.config import Config
@@ -40,14 +41,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("/etc/triage/triage.yaml")
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-class Failure(Exception):  # noqa: N818 - it is no programming error
-    """The command failed; one line for each reason."""
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
 
 
 _config_file = click.option(
@@ -59,6 +52,7 @@ _config_file = click.option(
     show_default=True,
     help="Configuration, TOML or YAML by its suffix.",
 )
+_OUTPUT = "Write to FILE. [default: standard output; on a terminal a file named after the ID]"
 _as_json = click.option("--json", "as_json", is_flag=True, help="JSON; its keys stay as they are.")
 
 
@@ -181,8 +175,8 @@ def incidents(
 @command_line.command()
 @_config_file
 @click.argument("incident", metavar="ID")
-@click.option("--html", is_flag=True, help="One self-contained page, on standard output.")
-@click.option("--output", "-o", metavar="FILE", help="Write to FILE.")
+@click.option("--html", is_flag=True, help="One self-contained page.")
+@click.option("--output", "-o", metavar="FILE", help=_OUTPUT)
 @_as_json
 def show(config_file: Path, incident: str, html: bool, output: str | None, as_json: bool) -> None:
     """Show an incident: the cascade as a tree, with what each step saw. ID may be shortened."""
@@ -190,7 +184,7 @@ def show(config_file: Path, incident: str, html: bool, output: str | None, as_js
     if html:
         from triage.views.page import page
 
-        _write(output or "-", page(recording).encode())
+        _write(output or _file_for(recording, "html"), page(recording).encode())
     elif output is not None:
         with _opened(output) as stream:
             _show(recording, as_json, stream)
@@ -201,12 +195,13 @@ def show(config_file: Path, incident: str, html: bool, output: str | None, as_js
 @command_line.command()
 @_config_file
 @click.argument("incident", metavar="ID")
-@click.option("--output", "-o", metavar="FILE", default="-", help="Write to FILE.")
-def export(config_file: Path, incident: str, output: str) -> None:
+@click.option("--output", "-o", metavar="FILE", help=_OUTPUT)
+def export(config_file: Path, incident: str, output: str | None) -> None:
     """Write an incident's whole evidence as a file that `triage replay` decides again."""
     from triage.recording import dump
 
-    _write(output, dump(_recall(config_file, incident)))
+    recording = _recall(config_file, incident)
+    _write(output or _file_for(recording, "json"), dump(recording))
 
 
 @command_line.command()
@@ -412,6 +407,11 @@ def _opened(path: str) -> Any:
         raise Failure(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def _file_for(recording: Recording, suffix: str) -> str:
+    """Return where a page or a recording goes when nobody said: not onto a terminal."""
+    return f"{recording.record.id}.{suffix}" if sys.stdout.isatty() else "-"
+
+
 def _write(path: str, octets: bytes) -> None:
     if path == "-":
         sys.stdout.buffer.write(octets)
@@ -420,32 +420,12 @@ def _write(path: str, octets: bytes) -> None:
         Path(path).write_bytes(octets)
     except OSError as error:
         raise Failure(f"{path}: cannot be written: {error.strerror}") from None
+    click.echo(f"written: {path}", err=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        # Not click's own main(), which gives a closed pipe and Ctrl-C the code of a failure
-        with command_line.make_context("triage", given) as context:
-            command_line.invoke(context)
-        sys.stdout.flush()
-    except Failure as failure:
-        for line in failure.lines:
-            print(f"triage: {line}", file=sys.stderr)
-        return 1
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return 130
-    except BrokenPipeError:
-        # The interpreter flushes standard output once more at its end, into the closed pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return 0
+    return commands.run(command_line, "triage", arguments)
 
 
 if __name__ == "__main__":

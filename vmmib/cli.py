@@ -19,14 +19,14 @@ the agent's memory is to hold nothing of the others.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vmmib import __version__
+from vmmib import __version__, commands
+from vmmib.commands import Failure
 
 if TYPE_CHECKING:
     from vmmib.config import Config, Flags
@@ -40,14 +40,6 @@ the first one serves the default SNMP context, every other one the context that 
 host in its URI, else after its driver (made unique by "-2", "-3", ...); the agent logs them when
 it starts. Flags given beside a file overrule it.
 """
-
-
-class Failure(Exception):  # noqa: N818 - it is no programming error
-    """The command failed; one line for each reason."""
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
 
 
 def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
@@ -235,18 +227,29 @@ def mibs(base: bool, path: bool) -> None:
 
 
 @command_line.command(short_help="Show all of it in a minute, without root.")
-def demo() -> None:
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Leave the incident's page and recording there. [default: nothing is left]",
+)
+def demo(output: Path | None) -> None:
     """Show all of it, without root: a private snmpd and a hypervisor that is made for tests.
 
+    It ends with an incident: the machine is paused, and triage tells why the site on it fails.
+
     LIBVIRT_URI names another hypervisor; its machines are looked at, and the one that DEMO_VM names
-    is paused for a second.
+    is paused for some seconds.
     """
     from vmmib import demo as the_demo
 
     try:
-        the_demo.run(os.environ.get("LIBVIRT_URI", ""), os.environ.get("DEMO_VM", ""))
+        uri, machine = os.environ.get("LIBVIRT_URI", ""), os.environ.get("DEMO_VM", "")
+        the_demo.run(uri, machine, output)
     except the_demo.DemoError as error:
         raise Failure(*str(error).splitlines()) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:  # no room for a temporary folder, no port, no process
         raise Failure(str(error)) from None
 
@@ -279,25 +282,4 @@ def _load(path: Path | None, flags: Flags | None) -> Config:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        # Not click's own main(), which gives a closed pipe and Ctrl-C the code of a failure
-        with command_line.make_context("vmmib", given) as context:
-            command_line.invoke(context)
-        sys.stdout.flush()
-    except Failure as failure:
-        for line in failure.lines:
-            print(f"vmmib: {line}", file=sys.stderr)
-        return 1
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return 130
-    except BrokenPipeError:
-        # The interpreter flushes standard output once more at its end, into the closed pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return 0
+    return commands.run(command_line, "vmmib", arguments)

@@ -3,11 +3,12 @@
 It starts, on free ports of the loopback address and below a temporary folder, a private snmpd,
 snmptrapd and libvirtd (unprivileged, with libvirt's test driver: one imaginary machine), and the
 agent between them; walks VM-MIB, suspends and resumes the machine, shows the notifications that
-arrived and a part of /metrics, and ends all of it again. It fails when anything is not as it must
-be.
+arrived and a part of /metrics. Then it tells an incident (`triage.demo`): the machine is a node of
+a cluster, it is paused, and `triage run` says why the site on it fails. It ends all of it again,
+and fails when anything is not as it must be; the logs of its programs are left then.
 
 Another hypervisor can be named (LIBVIRT_URI). Its machines are not touched then, but for the one
-that is named as well (DEMO_VM): that one is paused and resumed.
+that is named as well (DEMO_VM): that one is paused and resumed, for some seconds in all.
 
 Why a libvirtd: test:///default alone lives inside the process that opens it, so that nobody else
 could pause its machine. And since a libvirtd that runs as root would take care of the host's own
@@ -36,6 +37,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from triage.demo import story
+from triage.demo.story import Machine
 from vmmib import mibs
 from vmmib.agentx.address import MAX_PATH
 
@@ -145,16 +148,30 @@ class Stage:
         lines = self.log(name).read_text("utf-8", "replace").splitlines()
         return "\n".join(f"  {line}" for line in lines[-8:])
 
+    def end(self, name: str) -> None:
+        """End a program now."""
+        for one in [one for one in self.running if one[0] == name]:
+            self.running.remove(one)
+            _ended(one[1])
+
     def stop(self) -> None:
         """End everything, the last one first."""
         while self.running:
-            _, process = self.running.pop()
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _ended(self.running.pop()[1])
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copy what the programs wrote into a folder."""
+        for path in self.folder.rglob("*.log"):
+            shutil.copy(path, folder / path.name.replace(" ", "-"))
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _nobody() -> int:
@@ -211,10 +228,11 @@ def _check_tools(needed: Sequence[str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _stage() -> Iterator[Stage]:
+def _stage(output: Path | None) -> Iterator[Stage]:
     """A folder for everything, and the programs' end with its end.
 
-    Its path is short enough for unix sockets, and "nobody" can go there if need be.
+    Its path is short enough for unix sockets, and "nobody" can go there if need be. When the demo
+    fails, the logs stay: in `output`, or in a new folder.
     """
     base = tempfile.gettempdir()
     closed = any(not parent.stat().st_mode & 0o001 for parent in (Path(base, "x").parents))
@@ -236,6 +254,10 @@ def _stage() -> Iterator[Stage]:
         before = signal.signal(signal.SIGTERM, _on_sigterm)
         try:
             yield stage
+        except DemoError as error:
+            kept = Path(output or tempfile.mkdtemp(prefix="vmmib-demo-logs-"))
+            stage.keep_logs(kept)
+            raise DemoError(f"{error}\nthe logs of the demo's programs are in {kept}") from None
         finally:
             stage.stop()
             signal.signal(signal.SIGTERM, before)
@@ -274,9 +296,9 @@ def _start_libvirtd(stage: Stage, program: str) -> str:
     return f"test+unix:///default?socket={sock}"
 
 
-def _start_snmp(stage: Stage, tools: Mapping[str, str], mib_path: str) -> int:
-    """Start snmptrapd and snmpd; return snmpd's port."""
-    traps, port = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_DGRAM)
+def _start_snmp(stage: Stage, tools: Mapping[str, str], mib_path: str) -> tuple[int, int]:
+    """Start snmptrapd and snmpd; return snmpd's port, and where it sends to triage later."""
+    traps, port, later = (_free_port(socket.SOCK_DGRAM) for _ in range(3))
     conf = stage.folder / "snmptrapd.conf"
     conf.write_text(f"authCommunity log {COMMUNITY}\n")
     stage.start(
@@ -296,6 +318,7 @@ def _start_snmp(stage: Stage, tools: Mapping[str, str], mib_path: str) -> int:
         f"agentXSocket unix:{master}\n"
         f"rocommunity {COMMUNITY} {HOST}\n"
         f"trap2sink udp:{HOST}:{traps} {COMMUNITY}\n"
+        f"trap2sink udp:{HOST}:{later} {COMMUNITY}\n"
         "dontLogTCPWrappersConnects yes\n"
     )
     stage.start(
@@ -306,7 +329,7 @@ def _start_snmp(stage: Stage, tools: Mapping[str, str], mib_path: str) -> int:
         ],
         lambda: _taken(port) and _connects(master),
     )
-    return port
+    return port, later
 
 
 def _start_agent(stage: Stage, uri: str) -> int:
@@ -388,30 +411,67 @@ def _await(stage: Stage, name: str, machine: str) -> None:
         time.sleep(0.02)
 
 
-def _pause_and_resume(stage: Stage, uri: str, machine: str) -> None:
+def _pause_and_resume(stage: Stage, machine: Machine) -> None:
+    machine.pause()
+    try:
+        _await(stage, "vmPaused", machine.name)
+    finally:
+        machine.resume()
+    _await(stage, "vmRunning", machine.name)
+
+
+@contextlib.contextmanager
+def _machine(uri: str, name: str) -> Iterator[Machine]:
+    """The machine that may be paused, by a connection of its own. Raises DemoError."""
     import libvirt  # noqa: PLC0415 - needed here alone
 
     libvirt.registerErrorHandler(lambda *_: None, None)
+
+    def runs() -> bool:
+        try:
+            return int(domain.state()[0]) == libvirt.VIR_DOMAIN_RUNNING
+        except libvirt.libvirtError:
+            return False
+
     try:
         connection = libvirt.open(uri)
-        domain = connection.lookupByName(machine)
-        if not domain.isActive():
-            raise DemoError(f"{machine} does not run: start it, or name another as DEMO_VM")
-        domain.suspend()
         try:
-            _await(stage, "vmPaused", machine)
+            domain = connection.lookupByName(name)
+            if not runs():
+                raise DemoError(f"{name} does not run: start it, or name another as DEMO_VM")
+            yield Machine(
+                name=name,
+                uuid=domain.UUIDString(),
+                runs=runs,
+                pause=domain.suspend,
+                resume=domain.resume,
+            )
         finally:
-            domain.resume()
-        _await(stage, "vmRunning", machine)
-        connection.close()
+            connection.close()
     except libvirt.libvirtError as error:
         raise DemoError(f"libvirt: {error}") from None
 
 
-def run(uri: str = "", machine: str = "") -> None:
+def _incident(stage: Stage, machine: Machine, ports: tuple[int, int], output: Path | None) -> None:
+    snmp, traps = (f"{HOST}:{port}" for port in ports)
+    try:
+        story.tell(
+            stage,
+            machine,
+            snmp=snmp,
+            community=COMMUNITY,
+            traps=traps,
+            heading=_heading,
+            output=output,
+        )
+    except story.StoryError as error:
+        raise DemoError(str(error)) from None
+
+
+def run(uri: str = "", machine: str = "", output: Path | None = None) -> None:
     """Run the demo. `uri`: of another hypervisor; `machine`: the one to be paused there.
 
-    Raises DemoError.
+    `output`: folder for what stays of it: the incident's page and recording. Raises DemoError.
     """
     began = time.monotonic()
     own = not uri
@@ -420,31 +480,38 @@ def run(uri: str = "", machine: str = "") -> None:
         mib_path = mibs.search_path()
     except mibs.MibsMissingError as error:
         raise DemoError(str(error)) from None
-    with _stage() as stage:
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    with _stage(output) as stage:
         _heading(f"A private snmpd, snmptrapd{' and libvirtd' if own else ''} in {stage.folder}")
         if own:
             uri, machine = _start_libvirtd(stage, tools["libvirtd"]), machine or "test"
-        port = _start_snmp(stage, tools, mib_path)
+        ports = _start_snmp(stage, tools, mib_path)
         names = ", ".join(name for name, _ in stage.running)
-        print(f"{names} run; SNMP on {HOST}:{port}")
+        print(f"{names} run; SNMP on {HOST}:{ports[0]}")
 
         _heading("The agent")
         web = _start_agent(stage, uri)
         print("connected to snmpd and to the hypervisor")
 
         _heading("The whole of VM-MIB")
-        _walk(stage, port, mib_path, tools["snmpwalk"])
+        _walk(stage, ports[0], mib_path, tools["snmpwalk"])
 
-        if machine:
-            _heading(f"Notifications while {machine} is suspended and resumed")
-            _pause_and_resume(stage, uri, machine)
-            for number, lines in enumerate(_notifications(stage), 1):
-                print(f"{number}.")
-                _show([f"   {line}" for line in lines])
-        else:
-            _heading("Notifications: left out, DEMO_VM names no machine that may be paused")
+        paused = _machine(uri, machine) if machine else contextlib.nullcontext()
+        with paused as one:
+            if one is not None:
+                _heading(f"Notifications while {machine} is suspended and resumed")
+                _pause_and_resume(stage, one)
+                for number, lines in enumerate(_notifications(stage), 1):
+                    print(f"{number}.")
+                    _show([f"   {line}" for line in lines])
+            else:
+                _heading("Notifications: left out, DEMO_VM names no machine that may be paused")
 
-        _heading(f"A part of http://{HOST}:{web}/metrics")
-        _show([line for line in _http(web, "/metrics")[1].splitlines() if EXCERPT.match(line)])
+            _heading(f"A part of http://{HOST}:{web}/metrics")
+            _show([line for line in _http(web, "/metrics")[1].splitlines() if EXCERPT.match(line)])
+
+            if one is not None:
+                _incident(stage, one, ports, output)
         _heading("The end: stopping everything")
     print(f"all as it must be, in {time.monotonic() - began:.0f} s")

@@ -310,8 +310,9 @@ async def test_real_what_the_monitor_saw(lab: Lab) -> None:
         one = await until(
             source, "d", lambda one: bool(one.samples) and one.samples[-1].value == 503
         )
-        await until(source, "e", lambda one: one.samples[-1].value == 500)
-        await until(source, "d", lambda one: one.samples[-1].time > time.time() - 1.5)
+        other = await until(source, "e", lambda one: one.samples[-1].value == 500)
+        since = other.samples[-1].time  # by then both are bad
+        await until(source, "d", lambda one: one.samples[-1].time >= since)
         bad = read_metric(target("d"), [one], TRIGGERS)[0]
         assert isinstance(bad, Bad)
         newest = series_of(await source.poll(), "d")
