@@ -45,6 +45,7 @@ def recall(store: Store, incident: str) -> Recording | None:
         notes.append(Note(time=record.closed_at, text=f"closed: {record.closed_because}"))
     return Recording(
         record=record_of(record),
+        anomaly=record.anomaly,
         looks=tuple(Decision(evidence=one.evidence, verdict=one.verdict) for one in looks),
         stands=stands,
         notes=tuple(sorted(notes, key=lambda one: one.time)),

@@ -27,7 +27,7 @@ import msgspec
 
 from triage import __version__
 from triage.cascade import DEFAULT_LIMITS, Limits, decide
-from triage.evidence import Evidence, Policy, Verdict
+from triage.evidence import Anomaly, Evidence, Policy, Verdict
 from triage.incidents import Incident
 from triage.masking import mask as mask_text
 
@@ -115,10 +115,19 @@ class Recording:
     notes: tuple[Note, ...] = ()
     limits: Limits = DEFAULT_LIMITS
     """What the decisions were made with."""
+    anomaly: Anomaly | None = None
+    """The outage as it is known by now: a look knows it as it was then."""
     left_out: int = 0
     """Looks that were left out, so that the file stays below its bound."""
     product: str = f"triage {__version__}"
     """Who wrote it."""
+
+    @property
+    def outage(self) -> Anomaly | None:
+        """The outage, as well as it is known; None before the first look."""
+        if self.anomaly is not None or self.standing is None:
+            return self.anomaly
+        return self.standing.evidence.anomaly
 
     @property
     def standing(self) -> Decision | None:

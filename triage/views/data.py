@@ -37,7 +37,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from triage.evidence import Evidence, StepResult, Verdict, Window
+from triage.evidence import Anomaly, Evidence, StepResult, Verdict, Window
 from triage.recording import Record, Recording
 
 
@@ -56,7 +56,7 @@ def incident_data(recording: Recording) -> dict[str, Any]:
         "history": [_verdict(look.verdict) for look in recording.looks],
         "notes": [{"time": _number(note.time), "text": note.text} for note in recording.notes],
         "target": _target(evidence) if evidence else None,
-        "anomaly": _anomaly(evidence) if evidence else None,
+        "anomaly": _anomaly(recording.outage) if recording.outage else None,
         "steps": [_step(one, shown.evidence) for one in shown.verdict.steps] if shown else [],
         "product": recording.product,
     }
@@ -123,8 +123,7 @@ def _target(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _anomaly(evidence: Evidence) -> dict[str, Any]:
-    anomaly = evidence.anomaly
+def _anomaly(anomaly: Anomaly) -> dict[str, Any]:
     return {
         "trigger": anomaly.trigger.value,
         "time": _number(anomaly.time),

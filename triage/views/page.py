@@ -185,7 +185,7 @@ def _facts(recording: Recording, evidence: Evidence, verdict: Verdict) -> Iterat
         ("lasted", duration(recording)),
         ("site", f"{evidence.target.method} {evidence.target.url or evidence.target.path}"),
         ("trigger", anomaly.trigger.replace("_", " ")),
-        ("last good", relative(anomaly.last_good, anomaly.time)),
+        ("last good", relative((recording.outage or anomaly).last_good, anomaly.time)),
         ("policy", str(verdict.policy)),
     )
     yield '<dl class="facts">'

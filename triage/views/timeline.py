@@ -132,6 +132,9 @@ def _lane(recording: Recording, step: Step, proofs: Sequence[Proof]) -> Lane:
     marks: dict[Mark, None] = {}
     for evidence in looks:
         marks.update(dict.fromkeys(_MARKS[step](evidence)))
+    if step is Step.METRIC and recording.anomaly is not None:
+        known = replace(latest, anomaly=recording.anomaly)
+        marks.update(dict.fromkeys(_metric(known)))
     look = getattr(latest, step.value).look
     own = [proof for proof in proofs if proof.step is step]
     return Lane(

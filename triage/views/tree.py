@@ -156,7 +156,8 @@ def _header(recording: Recording, shown: Decision | None) -> Iterator[Text | Pad
         return
     target, anomaly = shown.evidence.target, shown.evidence.anomaly
     site = f" ({target.method} {target.url})" if target.url else ""
-    good = "not known" if anomaly.last_good is None else relative(anomaly.last_good, anomaly.time)
+    last_good = (recording.outage or anomaly).last_good
+    good = "not known" if last_good is None else relative(last_good, anomaly.time)
     facts = (
         ("target", f"{target.name}{site}"),
         ("T", f"{date_time(anomaly.time)[:10]} {time_of_day(anomaly.time)}, last good {good}"),
