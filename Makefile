@@ -50,6 +50,7 @@ e2e: install ## the slow end-to-end scenarios
 fuzz: install ## the codecs and decisions against many more random inputs
 	@tools/packages fuzz
 	@$(BIN)/python -m tests.fuzz.fuzz_pdu $(or $(ARGS),--seconds 60)
+	@$(BIN)/python -m tests.fuzz.fuzz_lines $(or $(ARGS),--seconds 60)
 
 bench: install ## the table of docs/performance.md
 	@tools/packages bench
