@@ -107,6 +107,7 @@ def test_a_socket_without_permission(tmp_path: Path) -> None:
         (line,) = as_nobody(lambda: list(doctor._agentx(f"unix:{tmp_path}/master")))
     assert line.startswith("FAILED  AgentX socket unix:")
     assert "Permission denied; run as root, or put 'agentXPerms" in line
+    assert line.endswith(f"and open {tmp_path} to it, which keeps the mode that it has")
 
 
 def test_a_silent_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

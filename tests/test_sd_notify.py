@@ -1,13 +1,18 @@
-"""What the service manager is told: by the notifier alone, and by a running agent."""
+"""What the service manager is told: by the notifier alone, by a running agent, and by triage."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +21,10 @@ from hypothesis import strategies as st
 
 from tests.agent_process import AgentProcess
 from tests.netsnmp import Snmpd, needs_netsnmp, wait_until
+from tests.triage.site import free_ports
+from triage.config import load
+from triage.service import HUNG_AFTER, Service
+from triage.sources.prometheus import Poll
 from vmmib.agent import status_line
 from vmmib.sd_notify import LONGEST_STATUS, Notifier
 
@@ -329,3 +338,144 @@ def test_a_configuration_that_is_wrong_never_gets_ready(
         running.process = None
     manager.drain()
     assert manager.told == []
+
+
+# triage
+
+
+@contextlib.contextmanager
+def triage(path: Path, manager: Manager, *, watchdog: str = "") -> Iterator[subprocess.Popen[str]]:
+    """`triage run` under a service manager."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "triage.cli", "run", "--config.file", str(path)],
+        env=os.environ | {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": watchdog},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def triage_config(tmp_path: Path, *more: str) -> str:
+    """A configuration whose Prometheus and whose sink are down."""
+    web, nobody = free_ports(2)
+    return "\n".join(
+        (
+            f"state_dir: {tmp_path}/state",
+            f"web: {{listen_address: '127.0.0.1:{web}'}}",
+            f"prometheus: {{url: 'http://127.0.0.1:{nobody}'}}",
+            f"alerts: {{webhook: [{{name: hook, url: 'http://127.0.0.1:{nobody}/'}}]}}",
+            "targets:",
+            "  - name: shop",
+            "    url: 'https://shop.example/'",
+            f"    proxy_files: [{tmp_path}/access.log]",
+            *more,
+        )
+    )
+
+
+def test_triage_is_ready_with_its_sources_down_and_says_so(
+    manager: Manager, tmp_path: Path
+) -> None:
+    path = tmp_path / "triage.yaml"
+    path.write_text(triage_config(tmp_path))
+    log = tmp_path / "access.log"
+    log.touch()
+    with triage(path, manager, watchdog="2000000") as process:
+        manager.expect_key("READY")
+        manager.expect_status("watching 1 target, 0 open incidents; prometheus: ")
+        manager.expect(is_alive)
+        # A look, whose alert no sink takes
+        start = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        log.write_text(
+            f'[{start}] "GET / HTTP/1.1" 503 NR route_not_found - "-" 0 0 0 - "-" '
+            '"Blackbox Exporter/0.25.0" "0d6a80d3-9d2a-4241-b543-f205e1fd5e86" "shop.example" "-" '
+            "- - 10.0.0.2:8080 10.0.0.9:43022 - -\n"
+        )
+        manager.expect_status("watching 1 target, 1 open incident; ")
+        manager.expect_status("; hook: ")
+        process.terminate()
+        manager.expect_key("STOPPING")
+        assert process.wait(20) == 0
+
+
+def test_triage_tells_of_a_reload_from_its_start_to_its_end(
+    manager: Manager, tmp_path: Path
+) -> None:
+    path = tmp_path / "triage.yaml"
+    good = triage_config(tmp_path)
+    path.write_text(good)
+    with triage(path, manager) as process:
+        manager.expect_key("READY")
+        for text, status in (
+            (f"{good}\n  - {{name: other, url: 'https://other.example/'}}", "watching 2 targets"),
+            (f"{good}\nbogus: 1", "the last reload was refused (see the log)"),
+            (good, "watching 1 target, 0 open incidents; "),
+        ):
+            path.write_text(text)
+            process.send_signal(signal.SIGHUP)
+            assert int(manager.expect_key("RELOADING")["MONOTONIC_USEC"]) > 0
+            manager.expect_key("READY")
+            manager.expect_status(status)
+    assert not any(map(is_alive, manager.told)), "no watchdog was asked for"
+
+
+def test_triage_with_a_wrong_configuration_never_gets_ready(
+    manager: Manager, tmp_path: Path
+) -> None:
+    path = tmp_path / "triage.yaml"
+    path.write_text("bogus: 1")
+    with triage(path, manager) as process:
+        assert process.stderr is not None
+        assert process.stderr.read().startswith(f"triage: {path}: bogus: unknown key")
+        assert process.wait(20) == 1
+    assert manager.receive(0) is None
+
+
+@pytest.mark.asyncio
+async def test_triage_gives_no_sign_of_life_when_it_watches_no_more(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "triage.yaml"
+    path.write_text(triage_config(tmp_path))
+    config = load(path)
+    ahead = 0.0
+    notifier = Notifier(manager.address, watchdog=0.1)
+    service = Service(config, lambda: config, clock=lambda: time.time() + ahead, notifier=notifier)
+    running = asyncio.create_task(service.run())
+
+    async def came(fits: Callable[[dict[str, str]], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not fits(manager.receive(0) or {}):
+                await asyncio.sleep(0.01)
+
+    await came(is_alive)
+    goes_on = asyncio.Event()
+    hangs = asyncio.Event()
+    assert service.assembly is not None
+    prometheus = service.assembly.prometheus
+    poll = prometheus.poll if prometheus is not None else None
+
+    async def hanging() -> Poll:
+        hangs.set()
+        await goes_on.wait()
+        assert poll is not None
+        return await poll()
+
+    monkeypatch.setattr(prometheus, "poll", hanging)
+    async with asyncio.timeout(20):
+        await hangs.wait()
+    ahead = HUNG_AFTER + 1
+    assert service.healthy()
+    manager.drain()
+    await asyncio.sleep(0.3)  # six signs of life
+    assert manager.receive(0) is None
+    goes_on.set()
+    await came(is_alive)
+    service.stop()
+    await running

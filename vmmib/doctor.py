@@ -180,7 +180,8 @@ def _socket_remedy(error: OSError, address: Address) -> str:
     if error.errno == errno.EACCES:
         return (
             "run as root, or put 'agentXPerms 0660 0755 root GROUP' into snmpd.conf with a group "
-            "of this user"
+            f"of this user, and open {Path(address.path or '').parent} to it, which keeps the mode "
+            "that it has"
         )
     if error.errno == errno.ENOENT and address.path is not None:
         return "start snmpd with 'master agentx' in snmpd.conf (apt install snmpd)"

@@ -13,12 +13,14 @@ import pytest
 import yaml
 
 from tests.triage.kube_setup import RECORDED_AT, STATES, settings, until
+from triage.config import load
 from triage.evidence import Target, Window
 from triage.kube.lease import LeaseElector, LeaseSettings
 from triage.kube.recorded import PATH, RecordedCluster
 from triage.kube.settings import PodSelector
 from triage.sources.errors import MissingError
 from triage.sources.kubernetes import KubernetesLooker
+from vmmib.configfile import split_host_port
 
 FOLDER = Path(__file__).parents[2] / "docs" / "deploy" / "kubernetes"
 
@@ -143,3 +145,39 @@ def test_deployment_runs_as_that_account_with_several_replicas() -> None:
     mounted = {m["name"] for m in container["volumeMounts"]}
     claimed = {c["metadata"]["name"] for c in workload["spec"]["volumeClaimTemplates"]}
     assert mounted == {v["name"] for v in spec["volumes"]} | claimed
+
+
+def test_the_configuration_is_valid_and_fits_the_deployment(tmp_path: Path) -> None:
+    items = {i["kind"]: i for i in manifests("deployment.yaml")}
+    pod = items["StatefulSet"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+    volumes = {v["name"]: v for v in pod["volumes"]}
+
+    *_, given = container["command"]
+    folder, _, name = given.rpartition("/")
+    shown = volumes[mounts[folder]]["configMap"]["name"]
+    assert shown == items["ConfigMap"]["metadata"]["name"]
+    path = tmp_path / name
+    path.write_text(items["ConfigMap"]["data"][name], encoding="utf-8")
+    config = load(path)
+
+    assert mounts[str(config.state_dir)] == "state"
+    secrets = [one.credentials_file for one in config.hypervisors]
+    secrets += [Path(one.url_file) for one in config.alerts.slack]
+    assert {volumes[mounts[str(one.parent)]].get("secret") is not None for one in secrets} == {True}
+
+    host, port = split_host_port(config.web.listen_address)
+    assert host == ""
+    assert [port] == [one["containerPort"] for one in container["ports"]]
+    assert [port] == [one["port"] for one in items["Service"]["spec"]["ports"]]
+    for probe, page in (("livenessProbe", "/-/healthy"), ("readinessProbe", "/-/ready")):
+        assert container[probe]["httpGet"] == {"path": page, "port": container["ports"][0]["name"]}
+
+    assert config.lease is not None
+    bound = {
+        i["metadata"]["namespace"] for i in manifests("rbac.yaml") if i["kind"] == "RoleBinding"
+    }
+    assert {one.namespace for one in config.targets} <= bound
+    for variable in ("POD_NAME", "POD_NAMESPACE"):  # which the service reads
+        assert variable in {one["name"] for one in container["env"]}

@@ -335,7 +335,10 @@ def _reason(error: OSError) -> str:
 
 
 _NOT_THERE = 'is snmpd running, with "master agentx" in snmpd.conf? Is this its agentXSocket?'
-_NO_ACCESS = 'run as root, or let a group in: "agentXPerms 0660 0755 root GROUP" in snmpd.conf'
+_NO_ACCESS = (
+    'run as root, or let a group in: "agentXPerms 0660 0755 root GROUP" in snmpd.conf; open the '
+    "socket's folder to it, too, which keeps the mode that it has"
+)
 
 _REMEDIES: dict[int, str] = {
     errno.ENOENT: _NOT_THERE,
