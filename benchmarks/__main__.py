@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import busy, events, footprint, refresh, serving
+from benchmarks import busy, events, footprint, node_lookup, proxylog, refresh, serving, verdict
 from benchmarks.processes import pin, scratch
 from benchmarks.report import Result, table
 
@@ -30,6 +30,11 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "busy": lambda folder, quick: busy.measure(folder, 2 if quick else 5, 1 if quick else 3),
     "refresh": lambda folder, quick: refresh.measure(folder, 9 if quick else 41),
     "events": lambda folder, quick: events.measure(folder, 10 if quick else 60),
+    "nodes": lambda folder, quick: node_lookup.measure(folder, 1 if quick else 5),
+    "proxylog": lambda folder, quick: proxylog.measure(
+        folder, 2 if quick else 5, 50_000 if quick else 300_000, 300_000 if quick else 3_000_000
+    ),
+    "verdict": verdict.measure,
     "memory": lambda folder, quick: footprint.measure(folder, 2 if quick else 8),
 }
 

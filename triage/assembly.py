@@ -10,7 +10,7 @@ import asyncio
 import glob
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ from vmmib.configfile import ConfigError
 
 MOST_FILES = 200
 """Of one glob."""
+PATIENCE = 3600.0
+"""Seconds for access logs on disk, which are read to their end, when somebody waits for it."""
 ACCESS_LOGS_AT_ONCE = 8
 """Logs read at once, of all looks together."""
 
@@ -99,6 +101,7 @@ class _Parts:
     prometheus: PrometheusSource | None
     vms: VmLooker | None
     reading: asyncio.Semaphore
+    proxy: ProxySettings
 
 
 @dataclass(slots=True)
@@ -165,13 +168,19 @@ def assemble(
     receiver: NotificationReceiver | None = None,
     clock: Callable[[], float] = time.time,
     mask: Callable[[str], str] = mask_text,
+    patient: bool = False,
 ) -> Assembly:
     """Return the parts of a configuration; raise ConfigError with a line for each problem.
 
-    Nothing is asked yet. `store` keeps where VMs are; `receiver` has the notifications.
+    Nothing is asked yet. `store` keeps where VMs are; `receiver` has the notifications. `patient`:
+    access logs on disk may take as long as they are large.
     """
     problems: list[str] = []
     settings = Settings.of(config)
+    proxy_settings = ProxySettings()
+    if patient:
+        proxy_settings = replace(proxy_settings, file_timeout=PATIENCE)
+        settings.investigator = replace(settings.investigator, step_timeout=PATIENCE)
     prometheus = None
     if config.prometheus is not None:
         try:
@@ -186,7 +195,9 @@ def assemble(
         except ValueError as error:
             problems.append(f"cluster {one.name}: {error}")
     vms = _vms(config, store, receiver, clock, problems)
-    parts = _Parts(clusters, prometheus, vms, asyncio.Semaphore(ACCESS_LOGS_AT_ONCE))
+    parts = _Parts(
+        clusters, prometheus, vms, asyncio.Semaphore(ACCESS_LOGS_AT_ONCE), proxy_settings
+    )
     watched = {}
     for target in config.targets:
         try:
@@ -263,7 +274,7 @@ def _watched(
     limit = parts.reading
     proxy = (
         ProxyLooker(
-            proxy_logs, ProxySettings(format=one.format), limit=limit, mask=mask, clock=clock
+            proxy_logs, replace(parts.proxy, format=one.format), limit=limit, mask=mask, clock=clock
         )
         if proxy_logs is not None
         else None

@@ -409,7 +409,11 @@ def _opened(path: str) -> Any:
 
 def _file_for(recording: Recording, suffix: str) -> str:
     """Return where a page or a recording goes when nobody said: not onto a terminal."""
-    return f"{recording.record.id}.{suffix}" if sys.stdout.isatty() else "-"
+    if not sys.stdout.isatty():
+        return "-"
+    name = f"{recording.record.id}.{suffix}"
+    click.echo(f"written: {name}", err=True)
+    return name
 
 
 def _write(path: str, octets: bytes) -> None:
@@ -420,7 +424,6 @@ def _write(path: str, octets: bytes) -> None:
         Path(path).write_bytes(octets)
     except OSError as error:
         raise Failure(f"{path}: cannot be written: {error.strerror}") from None
-    click.echo(f"written: {path}", err=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

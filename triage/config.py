@@ -287,13 +287,17 @@ class HypervisorConfig(Section):
     """SNMP context of its VMs; None: the one in the credentials file."""
     host_context: str = ""
     """SNMP context of IF-MIB and HOST-RESOURCES-MIB."""
+    host_credentials_file: FilePath | None = None
+    """For these, where they take another community (v2c: it stands for the context)."""
     timeout: Annotated[Seconds, Field(gt=0, le=60)] = 2.0
     retries: Annotated[int, Field(ge=0, le=10)] = 1
 
     def settings(self) -> HypervisorSettings:
         """Return it with its credentials; raise ConfigError."""
+        other = self.host_credentials_file
         try:
             credentials = read_credentials(self.credentials_file)
+            host_credentials = None if other is None else read_credentials(other)
         except CredentialsError as error:
             raise ConfigError([str(error)]) from None
         return HypervisorSettings(
@@ -302,6 +306,7 @@ class HypervisorConfig(Section):
             credentials=credentials,
             context=credentials.context if self.context is None else self.context,
             host_context=self.host_context,
+            host_credentials=host_credentials,
             timeout=self.timeout,
             retries=self.retries,
         )
@@ -315,7 +320,8 @@ class NotificationsConfig(Section):
     credentials_files: Annotated[tuple[FilePath, ...], Field(strict=False, min_length=1)]
     """Who may send: a community each, or a user; the hypervisors' own files will do."""
     engine_ids: Annotated[tuple[EngineId, ...], Field(strict=False)] = ()
-    """Of senders of SNMPv3 traps, in hex: net-snmp's `engineIDs` line says it."""
+    """Of senders of SNMPv3 traps, in hex: an agent tells it as snmpEngineID, net-snmp keeps it as
+    `oldEngineID`. Without, SNMPv3 users may send informs alone (`trapsess -Ci`)."""
 
 
 class AlertsConfig(Section):

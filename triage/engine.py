@@ -60,14 +60,17 @@ class _Standing:
 
 
 class Engine:
-    """All incidents. `look` starts a look and returns at once; `told` wakes the delivery."""
+    """All incidents. `look` starts a look and returns at once; `told` wakes the delivery.
+
+    The flag given to `look`: one that is under way is to begin again, there is more to see.
+    """
 
     def __init__(
         self,
         store: Store,
         settings: IncidentSettings,
         *,
-        look: Callable[[Incident], None],
+        look: Callable[[Incident, bool], None],
         told: Callable[[], None],
         sinks: Collection[str] = (),
         links: Callable[[str], dict[str, str]] | None = None,
@@ -229,7 +232,7 @@ class Engine:
 
     def _perform(self, incident: Incident, action: Action) -> None:
         if isinstance(action, Look):
-            self._look(incident)
+            self._look(incident, action.afresh)
         elif isinstance(action, Alert):
             self._count("alert", action.kind.value)
             self._told()

@@ -598,6 +598,8 @@ class HypervisorAnswer:
     address: str = ""
     context: str = ""
     answered: bool = False
+    silent: bool = False
+    """Nothing came back at all. Neither: it answers, and not to us, or shows no VM-MIB."""
     problem: str = ""
     """Why not: "no answer within 2 s", "wrong community or no access", ..."""
     seconds: float | None = None
@@ -643,6 +645,9 @@ class VmEvidence:
     last_known: dict[str, str] = field(default_factory=dict)
     """Node -> hypervisor that had its VM before (the kept index)."""
     hypervisors: tuple[HypervisorAnswer, ...] = ()
+    rates_missing: tuple[str, ...] = ()
+    """One line for each VM that runs and whose CPU and storage rates could not be told yet: of
+    interest where slowness is to be explained."""
     notifications: tuple[VmNotification, ...] = ()
     """In the window: of these VMs and of their hypervisors, oldest first."""
     listening_since: float | None = None

@@ -17,6 +17,8 @@ Rules
 - A certain verdict confirms at once. An uncertain one is looked at again: when the last line about
   the request must have arrived, then with a backoff, until `pending_limit`. Then the incident is
   confirmed with its honest confidence, or dropped. So pending always ends, with or without looks.
+  The proxy writes its line after the metric may have told of the outage already: when it has, that
+  is looked at without waiting.
   A probable one that a second look repeats, when no line is outstanding, need not wait for that.
 - A verdict replaces another only when it is better: certain before probable before possible before
   undetermined. While pending, a later one of the same rank replaces it too: it saw more. After
@@ -44,7 +46,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from triage.evidence import Anomaly, Cause, Confidence, Sample, Verdict
+from triage.evidence import Anomaly, Cause, Confidence, Sample, Trigger, Verdict
 
 
 class Status(StrEnum):
@@ -216,6 +218,8 @@ class Incident:
     no_data_since: float | None = None
     """Since when nothing could be known of the target."""
     no_data_reason: str = ""
+    proxy_told_at: float | None = None
+    """When the proxy's log told of it first."""
 
     @property
     def open(self) -> bool:
@@ -297,6 +301,8 @@ class Look:
     incident: str
     number: int
     """1 for the first look."""
+    afresh: bool = False
+    """There is more to see than when the look that is under way began: begin it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -472,6 +478,7 @@ def _open(latest: Incident | None, event: Bad, now: float, settings: IncidentSet
         recent=recent,
         flapping=len(recent) + 1 >= settings.flap_count,
         next_look_at=now,
+        proxy_told_at=now if anomaly.trigger is Trigger.PROXY_LOG else None,
     )
     actions: list[Action] = []
     return _ask(incident, now, settings, actions), tuple(actions)
@@ -503,10 +510,16 @@ def _heard(incident: Incident, event: Event, now: float, settings: IncidentSetti
 
 
 def _heard_bad(incident: Incident, event: Bad, now: float, settings: IncidentSettings) -> Incident:
+    over = event.anomaly.ended
+    if over is not None and over <= incident.anomaly.time:
+        return incident  # an outage before this one: samples of the last minutes tell it again
     newer = event.last_bad > incident.last_bad
     again = newer and incident.good_since is not None and incident.good_since <= event.last_bad
     ended = event.anomaly.ended if newer else (incident.good_since or event.anomaly.ended)
     anomaly = merged(incident.anomaly, event.anomaly, settings.max_samples)
+    if event.anomaly.trigger is Trigger.PROXY_LOG and incident.proxy_told_at is None:
+        look = now if _unsure(incident) else incident.next_look_at
+        incident = replace(incident, proxy_told_at=now, next_look_at=look)
     return replace(
         incident,
         anomaly=replace(anomaly, ended=ended),
@@ -560,8 +573,12 @@ def _heard_judged(
     return replace(incident, next_look_at=_next_look(incident, now, settings))
 
 
+def _unsure(incident: Incident) -> bool:
+    return incident.best is None or incident.best.rank < 3
+
+
 def _next_look(incident: Incident, now: float, settings: IncidentSettings) -> float | None:
-    if incident.asked >= settings.max_looks or (incident.best and incident.best.rank == 3):
+    if incident.asked >= settings.max_looks or not _unsure(incident):
         return None
     again = now + _backoff(incident, settings)
     settled = incident.settled_at
@@ -745,15 +762,15 @@ def _ask(
     incident: Incident, now: float, settings: IncidentSettings, actions: list[Action]
 ) -> Incident:
     since = incident.looking_since
-    if since is not None and now - since < settings.look_timeout:
-        return incident
-    due = since is not None or (incident.next_look_at is not None and now >= incident.next_look_at)
-    if not due:
+    due = incident.next_look_at is not None and now >= incident.next_look_at
+    late = since is not None and now - since >= settings.look_timeout
+    if not due and not late:
         return incident
     if incident.asked >= settings.max_looks:
         return replace(incident, looking_since=None, next_look_at=None)
     number = incident.asked + 1
-    actions.append(Look(incident=incident.id, number=number))
+    afresh = since is not None and due
+    actions.append(Look(incident=incident.id, number=number, afresh=afresh))
     return replace(incident, asked=number, looking_since=now, next_look_at=None)
 
 

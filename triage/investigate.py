@@ -118,6 +118,10 @@ class ClusterSource(Protocol):
         """Return whose logs to read."""
         ...
 
+    def known(self, selector: PodSelector) -> object | None:
+        """Return what changes with the pods of a selector, at no cost; None: not known now."""
+        ...
+
 
 class VmSource(Protocol):
     """The hypervisors' agents (`triage.sources.node_snmp`)."""
@@ -319,6 +323,15 @@ class Investigator:
         if place.vm is None:
             return VmEvidence(look=_skipped("no hypervisors are configured", window))
         return await place.vm.look(evidence.node.nodes, window, evidence.anomaly)
+
+
+def pods_known(place: Place) -> tuple[object, ...] | None:
+    """Return what changes with the pods of a place, at no cost; None when that is not known."""
+    if place.cluster is None or place.proxy_files is not None:
+        return None
+    chosen = [one for one in (place.selector, place.gateway) if one is not None]
+    known = [place.cluster.known(one) for one in chosen]
+    return None if None in known else tuple(known)
 
 
 def _concerns(ref: LogRef, request: ProxyRequest | None) -> bool:

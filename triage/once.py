@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from triage.assembly import Assembly, assemble, state_file
+from triage.assembly import Assembly, Watched, assemble, state_file
 from triage.config import Config
 from triage.evidence import Anomaly, Outcome, Trigger
 from triage.recording import Decision, Record, Recording
@@ -18,13 +18,13 @@ from vmmib.configfile import ConfigError
 
 
 @asynccontextmanager
-async def _assembled(config: Config) -> AsyncIterator[Assembly]:
+async def _assembled(config: Config, *, patient: bool = False) -> AsyncIterator[Assembly]:
     """Open the parts of a configuration, with what a service has kept of VMs, if it has."""
     store = None
     if state_file(config).exists():
         store = Store(state_file(config), create=False)
     try:
-        assembly = assemble(config, store=store)
+        assembly = assemble(config, store=store, patient=patient)
         try:
             await assembly.check_files()
             yield assembly
@@ -49,7 +49,7 @@ async def investigate(
             for one in config.targets
         )
         config = config.model_copy(update={"targets": targets})
-    async with _assembled(config) as assembly:
+    async with _assembled(config, patient=True) as assembly:
         watched = assembly.watched[target]
         anomaly, problem = await _anomaly(assembly, target, at)
         looked = await assembly.investigator.look(watched.place, anomaly)
@@ -120,7 +120,7 @@ Line = tuple[bool, str]
 async def check(config: Config, *, ask: bool = True) -> list[Line]:
     """Return a line for each part of a configuration; raise ConfigError when it is not valid."""
     config.receiver_settings()
-    lines: list[Line] = [(True, f"configuration: {len(config.targets)} targets")]
+    lines: list[Line] = [(True, f"configuration: valid, targets: {len(config.targets)}")]
     try:
         async with _assembled(config) as assembly:
             if ask:
@@ -138,10 +138,28 @@ async def _asked(assembly: Assembly) -> list[Line]:
     lines = list(await asyncio.gather(*asked))
     if assembly.vms is not None:
         for answer in await assembly.vms.check():
-            said = f"{answer.software}, {answer.vm_number} VMs" if answer.answered else ""
+            said = f"{answer.software}, VMs: {answer.vm_number}" if answer.answered else ""
             lines.append((answer.answered, f"hypervisor {answer.name}: {said or answer.problem}"))
-    lines.extend((True, f"alerts to {sink.name}") for sink in assembly.sinks)
+    lines += await asyncio.gather(
+        *(_proxy_logs(assembly, one) for one in assembly.watched.values() if one.proxy is not None)
+    )
+    lines.extend(
+        (True, f"alerts to {sink.name}: none was sent to try it") for sink in assembly.sinks
+    )
     return lines
+
+
+async def _proxy_logs(assembly: Assembly, watched: Watched) -> Line:
+    """Whether a target has proxies: a misspelt service is no error, but nothing is seen of it."""
+    name, place = watched.config.name, watched.place
+    refs, _, problems = await assembly.investigator.proxy_refs(place)
+    if problems:
+        return False, f"target {name}: {'; '.join(problems)}"
+    if refs:
+        return True, f"target {name}: proxy logs: {len(refs)}"
+    where = f" of {place.selector.shown}" if place.selector is not None else ""
+    container = watched.config.proxy_container
+    return False, f"target {name}: no pod{where} has a container {container}: no proxy log to read"
 
 
 async def _answer(name: str, ask: Callable[[], Awaitable[str]]) -> Line:

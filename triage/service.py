@@ -8,7 +8,7 @@ Rules
   shows in /metrics and in the status, and no data is neither good nor bad.
 - With several replicas the one that holds the Lease acts; the others serve their pages and wait.
 - A reload makes all parts anew from the file; if that fails, the old ones go on. Incidents stay.
-- The watchdog's sign of life comes from the loop that does the work.
+- The watchdog's sign of life comes from the event loop, and ends when nothing is watched any more.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -33,7 +34,7 @@ from triage.assembly import Assembly, Watched, assemble, state_file
 from triage.config import Config
 from triage.engine import Engine
 from triage.incidents import Bad, Event, Good, Incident, NoData
-from triage.investigate import Looked, Place, ProxyLog
+from triage.investigate import Looked, Place, ProxyLog, pods_known
 from triage.kube.lease import LeaseElector, LeaseSettings
 from triage.masking import mask as mask_text
 from triage.metrics import ServiceCollector
@@ -51,6 +52,7 @@ from triage.triggers import (
     learned,
     read_metric,
     target_of,
+    with_samples,
 )
 from triage.views.page import page
 from triage.web import Pages
@@ -62,16 +64,48 @@ log = structlog.get_logger(__name__)
 PRUNE_EVERY = 3600.0
 REFS_EVERY = 15.0
 """Seconds between two looks at which proxies there are to follow: pods come and go."""
+REFS_ANEW, REFS_BLIND = 300.0, 60.0
+"""Seconds after which the API server is asked for them although the watch of the pods tells of no
+change, and when the watch does not tell at all."""
 ASKED_FOR = 6 * 3600.0
 """Seconds that another's alert counts as firing without being told again (repeat_interval: 4 h)."""
-STATUS_EVERY = 5.0
+STATUS_EVERY = 1.0
 HUNG_AFTER = 120.0
 """Seconds after which a loop that watches nothing is not healthy."""
 KEPT_NOTIFICATIONS = 86400.0
 """Seconds of notifications that are taken over a restart."""
+ASKED = "asked"
+"""Where the alerts of others that fire are kept: they are told again after hours only."""
+
+
+T = TypeVar("T")
+
+
+class _Refresh:
+    """Whether to ask again which proxies a place has: an API server has more to do than that."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._known: object = None
+        self._at: float | None = None
+
+    def due(self, now: float) -> bool:
+        """Tell whether it may have changed."""
+        if self._at is None or self._place.cluster is None or now < self._at:
+            return True
+        known = pods_known(self._place)
+        if known is None:
+            return now - self._at >= REFS_BLIND
+        return known != self._known or now - self._at >= REFS_ANEW
+
+    def done(self, now: float) -> None:
+        """It was asked."""
+        self._known, self._at = pods_known(self._place), now
 
 
 _Parts = tuple[Config, Assembly, NotificationReceiver | None]
+_Asked = dict[str, tuple[float, Bad]]
+"""Target -> when another's alert about it came, and what it says."""
 
 
 class Service:
@@ -101,18 +135,20 @@ class Service:
         """Source -> what is wrong with it now."""
         self.polled_at: float | None = None
         self._looks: set[asyncio.Task[None]] = set()
-        self._looked_at: set[str] = set()
-        """Incidents with a look that runs, or waits for its turn."""
+        self._looked_at: dict[str, asyncio.Event] = {}
+        """Incidents with a look that runs, or waits for its turn; set: it is to begin again."""
         self._places: dict[str, Place] = {}
         self._series: dict[str, list[Series]] = {}
         self._proxies: dict[str, ProxyWatch] = {}
-        self._asked: dict[str, tuple[float, Bad]] = {}
+        self._asked = self._asked_before()
         self._listening = ("", 0)
         self._watched_at = 0.0
         self._stopping = asyncio.Event()
         self._restart = asyncio.Event()
         self._elector: LeaseElector | None = None
         self._acting = False
+        self._refused = False
+        """Whether the last reload was."""
 
     # Life
 
@@ -207,12 +243,13 @@ class Service:
         return receiver
 
     async def _alive(self) -> None:
-        """Give signs of life, and say how things are, from the loop that does the work."""
-        interval = self._notifier.watchdog_interval or STATUS_EVERY
+        """Give signs of life while targets are watched, and say how things are."""
+        interval = self._notifier.watchdog_interval
         while True:
-            self._notifier.alive()
+            if interval is not None and not self.healthy():
+                self._notifier.alive()
             self._notifier.status(self._status())
-            await asyncio.sleep(min(interval, STATUS_EVERY))
+            await asyncio.sleep(min(interval or STATUS_EVERY, STATUS_EVERY))
 
     async def _act_until_stopped(self) -> None:
         while not self._stopping.is_set():
@@ -271,6 +308,7 @@ class Service:
         dispatcher = Dispatcher(self.store, assembly.sinks, clock=self._clock)
         self.dispatcher = dispatcher
         self._limit = asyncio.Semaphore(self.config.concurrency)
+        self._looked_at.clear()
         self._acting = True
         self._watched_at = self._clock()
         delivering = asyncio.create_task(dispatcher.run())
@@ -322,6 +360,8 @@ class Service:
             started = asyncio.get_running_loop().time()
             self._watched_at = self._clock()
             await engine.take(await self._seen(assembly, engine))
+            for name, cluster in assembly.clusters.items():
+                self._problem(f"cluster {name}", cluster.problem)
             passed = asyncio.get_running_loop().time() - started
             await asyncio.sleep(max(interval - passed, 0.05))
 
@@ -371,6 +411,7 @@ class Service:
             known = learned(place.target, series)
             self._places[target.name] = replace(place, target=known, grid_step=poll.step)
             by_target.setdefault(target.name, []).append(series)
+        self._series = by_target
         return {
             name: read_metric(self._places[name].target, series, triggers)
             for name, series in by_target.items()
@@ -383,11 +424,13 @@ class Service:
         self._proxies[name] = watch
         reading: dict[ProxyLog, asyncio.Task[None]] = {}
         since = self._clock()
+        refresh = _Refresh(watched.place)
         try:
             while True:
                 now = self._clock()
-                refs = await self._proxy_refs(watched)
+                refs = await self._proxy_refs(watched) if refresh.due(now) else None
                 if refs is not None:
+                    refresh.done(now)
                     await _ended([reading.pop(one) for one in reading.keys() - set(refs)])
                     for one in refs:
                         if one not in reading:
@@ -444,10 +487,14 @@ class Service:
 
     # Looking
 
-    def _start_look(self, incident: Incident) -> None:
-        if incident.id in self._looked_at:
-            return  # it waits for its turn, or for slow sources: another one would not be faster
-        self._looked_at.add(incident.id)
+    def _start_look(self, incident: Incident, afresh: bool) -> None:
+        under_way = self._looked_at.get(incident.id)
+        if under_way is not None:
+            # It waits for its turn, or for slow sources: another one would not be faster
+            if afresh:
+                under_way.set()
+            return
+        self._looked_at[incident.id] = asyncio.Event()
         task = asyncio.create_task(self._look(incident))
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
@@ -459,7 +506,7 @@ class Service:
         try:
             looked = await self._investigated(incident, engine)
         finally:
-            self._looked_at.discard(incident.id)  # what comes of it may be another look
+            self._looked_at.pop(incident.id, None)  # what comes of it may be another look
         if looked is None:
             await engine.look_failed(incident)
             return
@@ -481,8 +528,13 @@ class Service:
             return None
         try:
             async with self._limit:
-                anomaly = engine.anomaly(incident.id) or incident.anomaly
-                return await self._parts().investigator.look(place, anomaly)
+                while True:
+                    anomaly = engine.anomaly(incident.id) or incident.anomaly
+                    known = with_samples(anomaly, place.target, self._series.get(incident.target))
+                    looking = self._parts().investigator.look(place, known)
+                    looked = await _unless(looking, self._looked_at[incident.id])
+                    if looked is not None:
+                        return looked
         except Exception:
             log.exception("look_broke", incident=incident.id)
             return None
@@ -539,7 +591,9 @@ class Service:
             if config.web != self.config.web:
                 raise ConfigError(["web: cannot change while it runs: restart"])
             await self._build(config)
+            self._refused = False
         except ConfigError as error:
+            self._refused = True
             for line in error.problems:
                 log.error("reload_failed", problem=line)
             raise
@@ -570,7 +624,17 @@ class Service:
                 self._asked.pop(event.target, None)
             if self.engine is not None:
                 await self.engine.take([event])
+        if taken:
+            kept = msgspec.json.encode(self._asked)
+            await asyncio.to_thread(self.store.state.put, ASKED, kept)
         return taken
+
+    def _asked_before(self) -> _Asked:
+        kept = self.store.state.get(ASKED)
+        try:
+            return msgspec.json.decode(kept, type=_Asked) if kept else {}
+        except msgspec.MsgspecError:  # written by another release; they are told again
+            return {}
 
     async def page(self, incident: str) -> str | None:
         """Return an incident's page, None when there is no such incident."""
@@ -582,9 +646,11 @@ class Service:
             return f"standing by: {self._elector.leader or 'nobody'} acts"
         count = len(self.engine.open) if self.engine is not None else 0
         text = f"watching {_many(len(self._places), 'target')}, {_many(count, 'open incident')}"
-        if self.problems:
-            text += "; " + "; ".join(f"{name}: {text}" for name, text in self.problems.items())
-        return text
+        if self._refused:
+            text += ", the last reload was refused (see the log)"
+        sinks = self.dispatcher.status if self.dispatcher is not None else {}
+        wrong = self.problems | {name: one.problem for name, one in sinks.items() if one.problem}
+        return "; ".join([text, *(f"{name}: {problem}" for name, problem in wrong.items())])
 
     def _problem(self, source: str, problem: str) -> None:
         """Note what is wrong with a source; say it when it changes."""
@@ -603,7 +669,19 @@ class Service:
         return self.assembly
 
 
-async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def _unless(work: Coroutine[Any, Any, T], event: asyncio.Event) -> T | None:
+    """Return what comes of the work; None when the event comes before: then it is cancelled."""
+    event.clear()
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        await _ended([working, waiting])
+
+
+async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait for their end."""
     tasks = list(tasks)
     for task in tasks:

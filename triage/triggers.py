@@ -27,7 +27,6 @@ Rules
 
 from __future__ import annotations
 
-import math
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -414,6 +413,24 @@ def outage_at(
     return replace(_bad(target, best[1], settings).anomaly, trigger=trigger)
 
 
+def with_samples(
+    anomaly: Anomaly, target: Target, series: Sequence[Series] | None, most: int = 16
+) -> Anomaly:
+    """Return an anomaly that something else than the metric raised, with what the metric knows.
+
+    Above all when the target was last good: a cause is looked for after that.
+    """
+    if anomaly.samples or not series:
+        return anomaly
+    samples = sorted((s for one in series for s in one.samples), key=lambda one: one.time)
+    good = [s.time for s in samples if s.time < anomaly.time and not bad(s, target.good)]
+    return replace(
+        anomaly,
+        samples=tuple(samples[-most:]),
+        last_good=max(good, default=anomaly.last_good),
+    )
+
+
 def asked_anomaly(
     target: Target, time: float, trigger: Trigger, labels: Mapping[str, str] | None = None
 ) -> Anomaly:
@@ -469,12 +486,16 @@ class ProxyWatch:
     """Since when there is an outage."""
     _last_bad: float | None = None
     _first: ProxyRequest | None = None
+    _good: tuple[float, float] | None = None
+    """First and newest request that was answered well since `_last_bad`."""
 
     def add(self, request: ProxyRequest, now: float) -> Bad | None:
         """Take a line in; an event when it begins an outage or goes on with one."""
         own = request.match in (Match.OWN, Match.LIKELY)
         broken = own_failed(request, self.target.good) if own else failed(request)
         counted = self._count(request, broken, now)
+        if not broken:
+            self._went_well(min(request.end, now))
         if own and broken:
             return self._bad(request, request)
         if not broken or not counted:
@@ -487,17 +508,19 @@ class ProxyWatch:
         first = next((each.first for each in self._seconds if each.first is not None), request)
         return self._bad(first, request)
 
-    def good(self, now: float) -> Good | None:
-        """Good news, when there was an outage and no failure since; None when there never was one.
+    def good(self) -> Good | None:
+        """Good news, when there was an outage and only good requests since; else None.
 
-        Only the caller knows that lines would have come: ask it while the log is being read.
+        Silence is none: nobody may have asked, or the proxy itself may be gone.
         """
-        if self._last_bad is None:
+        if self._good is None:
             return None
-        since = math.nextafter(self._last_bad, math.inf)
-        if now <= since:
-            return None
-        return Good(target=self.target.name, since=since, until=now)
+        return Good(target=self.target.name, since=self._good[0], until=self._good[1])
+
+    def _went_well(self, time: float) -> None:
+        if self._last_bad is not None and time > self._last_bad:
+            first, newest = self._good or (time, time)
+            self._good = (min(first, time), max(newest, time))
 
     def _bad(self, first: ProxyRequest, last: ProxyRequest) -> Bad:
         if self._last_bad is not None and last.time - self._last_bad >= self.settings.recovery:
@@ -505,6 +528,7 @@ class ProxyWatch:
         if self._start is None or self._first is None:
             self._start, self._first = first.time, first
         self._last_bad = max(self._last_bad or last.time, last.time)
+        self._good = None
         anomaly = Anomaly(
             target=self.target.name,
             trigger=Trigger.PROXY_LOG,

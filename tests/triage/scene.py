@@ -220,10 +220,12 @@ def vm(state: VmOperState = VmOperState.RUNNING, **more: Any) -> VmState:
 
 
 def hypervisor(name: str = "esx1", *, answered: bool = True, **more: Any) -> HypervisorAnswer:
+    """One that answered, or else is silent unless told otherwise."""
     return HypervisorAnswer(
         name=name,
         answered=answered,
-        problem="" if answered else "no answer within 2 s",
+        silent=more.pop("silent", not answered),
+        problem=more.pop("problem", "" if answered else "no answer within 2 s"),
         up_seconds=more.pop("up_seconds", 1e6),
         **more,
     )

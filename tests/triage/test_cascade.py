@@ -39,6 +39,7 @@ from tests.triage.scene import (
 from triage import cascade
 from triage.cascade.causes import MEANING, REASONS
 from triage.evidence import (
+    AppLine,
     Cause,
     Confidence,
     ContainerKind,
@@ -48,8 +49,10 @@ from triage.evidence import (
     MetricEvidence,
     Outcome,
     Policy,
+    ProxyRequest,
     ProxyRole,
     Rollout,
+    Sample,
     Step,
     Trigger,
     VmCpu,
@@ -85,10 +88,29 @@ def without_vm(*answers: tuple[str, bool], ready: str = "Unknown", known: str = 
     )
 
 
+def denied(*answers: tuple[str, bool]) -> Evidence:
+    """The hypervisor that had the VM answers, and not to us; of others whether they are silent."""
+    line = "kvm1: the agent knows no user triage"
+    others = tuple(hypervisor(name, answered=not silent) for name, silent in answers)
+    return evidence(
+        proxy(UNREACHED),
+        node_part=nodes(node("Unknown")),
+        vm_part=vms(
+            look=replace(RAN, problems=(line,)),
+            missing=("worker-1",),
+            last_known={"worker-1": "kvm1"},
+            hypervisors=(
+                hypervisor("kvm1", answered=False, silent=False, problem=line),
+                *others,
+            ),
+        ),
+    )
+
+
 CASES: dict[str, tuple[Evidence, Cause, str, Confidence]] = {
     # The proxy's own word
     "answered well": (
-        evidence(proxy(request(status=200))),
+        evidence(proxy(request(status=200)), status=0),
         Cause.MONITORING_PATH,
         "answered_well",
         CERTAIN,
@@ -232,7 +254,7 @@ CASES: dict[str, tuple[Evidence, Cause, str, Confidence]] = {
         PROBABLE,
     ),
     "answered before the proxy": (
-        evidence(proxy(), status=502),
+        evidence(proxy(others=20), status=502),
         Cause.MONITORING_PATH,
         "answered_before_proxy",
         PROBABLE,
@@ -333,7 +355,7 @@ CASES: dict[str, tuple[Evidence, Cause, str, Confidence]] = {
         evidence(
             proxy(NO_HOST),
             pod_part=pods(
-                pod(phase="Pending", scheduled=False, ready=False, node=""),
+                pod(phase="Pending", scheduled=False, ready=None, node="", created=T - 4),
                 events=(event("FailedScheduling", "0/3 nodes are available"),),
             ),
         ),
@@ -342,7 +364,10 @@ CASES: dict[str, tuple[Evidence, Cause, str, Confidence]] = {
         CERTAIN,
     ),
     "evicted": (
-        evidence(proxy(NO_HOST), pod_part=pods(pod(phase="Failed", reason="Evicted", ready=False))),
+        evidence(
+            proxy(NO_HOST),
+            pod_part=pods(pod(phase="Failed", reason="Evicted", ready=False, ready_since=T - 3)),
+        ),
         Cause.POD,
         "evicted",
         CERTAIN,
@@ -437,6 +462,12 @@ CASES: dict[str, tuple[Evidence, Cause, str, Confidence]] = {
         Cause.NODE,
         "hypervisor_unreachable",
         CERTAIN,
+    ),
+    "its hypervisor denies, the other is silent": (
+        denied(("esx1", False), ("esx2", True)),
+        Cause.NODE,
+        "kubelet_not_ready",
+        PROBABLE,
     ),
     "hypervisor behind its agent": (
         with_vm(VmOperState.UNKNOWN),
@@ -721,3 +752,54 @@ def test_any_evidence_is_decided(
         assert not verdict.unknowns
     again = msgspec.json.decode(msgspec.json.encode(whole), type=Evidence)
     assert cascade.decide(again, policy) == verdict
+
+
+def test_a_hypervisor_that_denies_is_no_cause_and_rules_nothing_out() -> None:
+    for one in (denied(), denied(("esx2", False)), denied(("esx2", True))):
+        found = cascade.decide(one)
+        assert found.reason == "kubelet_not_ready"
+        assert found.unknowns == ("vm: kvm1: the agent knows no user triage",)
+        (step,) = [each for each in found.steps if each.step is Step.VM]
+        assert "not told by kvm1" in step.summary
+
+
+RATES = "esx1, VM of worker-1: no rates yet"
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"), [(UNREACHED, False), (REFUSED, False), (RESET, False), (TIMEOUT, True)]
+)
+def test_rates_that_are_not_known_yet_matter_to_slow_requests(
+    line: ProxyRequest, counts: bool
+) -> None:
+    plain = cascade.decide(evidence(proxy(line)))
+    found = cascade.decide(evidence(proxy(line), vm_part=vms(vm(), rates_missing=(RATES,))))
+    assert (f"vm: {RATES}" in found.unknowns) is counts
+    if not counts:
+        assert (found.reason, found.confidence) == (plain.reason, plain.confidence)
+        assert found.unknowns == plain.unknowns
+
+
+def test_an_application_is_away_when_it_stopped_before_or_starts_after() -> None:
+    def moved(why: str, time: float) -> AppLine:
+        one = error(0.6 if "stops" in why else 0.3, why=f'the application {why}: "..."')
+        return replace(one, line=replace(one.line, time=time))
+
+    def reason(*lines: AppLine) -> str:
+        return cascade.decide(evidence(proxy(RESET), app_part=app(*lines))).reason
+
+    stop, start = moved("stops", T - 2), moved("starts", T + 3)
+    assert reason(stop) == reason(start) == reason(stop, start) == "not_listening"
+    assert reason(moved("starts", T - 8)) == "connection_reset"
+    assert reason(stop, moved("starts", T - 1)) == "connection_reset"
+    assert reason(moved("stops", T + 2)) == "connection_reset"
+
+
+def test_the_monitors_other_probes_say_nothing_of_the_failed_one() -> None:
+    good = request(status=200)
+    samples = tuple(Sample(time=T + n, value=503 if n == 0 else 200) for n in (-2, -1, 0, 1))
+    case = evidence(proxy(replace(good, time=T - 0.99), replace(good, time=T + 1.01)))
+    case = replace(case, anomaly=replace(case.anomaly, samples=samples))
+    assert cascade.decide(case).reason != "answered_well"
+    own = replace(case, proxy=proxy(replace(good, time=T + 0.1)))
+    assert cascade.decide(own).reason == "answered_well"

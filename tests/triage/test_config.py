@@ -36,7 +36,8 @@ targets:
   - {name: files, proxy_files: ["/var/log/envoy/*.log"], proxy_json_format: {start: "%START_TIME%"}}
 hypervisors:
   - {name: kvm1, address: "192.0.2.1:161", credentials_file: snmp.toml}
-  - {name: esx1, address: "[2001:db8::1]:161", credentials_file: snmp.toml, context: esx1}
+  - {name: esx1, address: "[2001:db8::1]:161", credentials_file: snmp.toml, context: esx1,
+     host_credentials_file: snmp.toml}
 notifications: {listen_address: "127.0.0.1:0", credentials_files: [snmp.toml]}
 alerts:
   external_url: "https://triage.example"
@@ -113,6 +114,9 @@ async def test_all_of_it_reaches_the_parts(whole: Path) -> None:
         assert assembly.heartbeat is not None
     finally:
         await assembly.close()
+    kvm1, esx1 = (one.settings() for one in config.hypervisors)
+    assert kvm1.host_credentials is None
+    assert esx1.host_credentials == esx1.credentials
     receiver = config.receiver_settings()
     assert receiver is not None
     assert [one.hypervisor for one in receiver.sources] == ["kvm1", "esx1"]

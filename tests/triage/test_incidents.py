@@ -135,6 +135,49 @@ def test_a_short_outages_alert_stays_long_enough_to_be_delivered() -> None:
     assert story.alerts == [AlertKind.FIRING, AlertKind.RESOLVED]
 
 
+def test_an_outage_before_it_that_is_told_again_is_no_part_of_it() -> None:
+    story = Story(replace(SETTINGS, firing_at_least=0))
+    before = bad(T - 300, T - 285, ended=T - 270)
+    story.on(before, T - 284)
+    story.on(verdict(), T - 283)
+    story.on(good(T - 270, T - 200), T - 199)
+    assert not story.incident.open
+    story.on(bad(), T + 1)
+    story.on(before, T + 1)
+    assert story.incident.anomaly.time == T
+    assert story.incident.good_since is None
+    story.on(verdict(time=T + 2), T + 2)
+    story.on(good(T + 15, T + 20), T + 21)
+    assert story.incident.open
+
+
+def line_told(time: float) -> Bad:
+    event = bad(time, trigger=Trigger.PROXY_LOG, samples=(), last_good=None)
+    return replace(event, bad_samples=0)
+
+
+def test_what_the_proxys_log_tells_later_is_looked_at_at_once_and_once() -> None:
+    story = Story()
+    story.on(bad(), T + 1)
+    uncertain = verdict(Cause.MONITORING_PATH, Confidence.PROBABLE, T + 2, settled_at=T + 15)
+    story.on(uncertain, T + 2)
+    assert story.incident.next_look_at == T + 15
+    assert story.on(line_told(T + 0.2), T + 3) == (Look(incident=story.incident.id, number=2),)
+    story.on(replace(uncertain, judgement=replace(uncertain.judgement, time=T + 4)), T + 4)
+    assert story.on(line_told(T + 3), T + 5) == ()
+
+
+def test_a_look_begins_again_when_the_proxys_log_tells_during_it() -> None:
+    story = Story()
+    story.on(bad(), T + 1)
+    again = story.on(line_told(T + 0.2), T + 1.5)
+    assert again == (Look(incident=story.incident.id, number=2, afresh=True),)
+    assert story.on(line_told(T + 3), T + 3.5) == ()
+    story.on(verdict(time=T + 4), T + 4)
+    assert story.incident.next_look_at is None
+    assert story.incident.status is Status.CONFIRMED
+
+
 def test_an_uncertain_verdict_is_held_until_all_lines_can_be_there() -> None:
     story = Story()
     story.on(bad(), T + 1)

@@ -167,6 +167,28 @@ async def test_the_watch_remembers_what_no_look_saw(tmp_path: Path) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_what_is_known_of_the_pods_changes_with_them_and_costs_no_request(
+    tmp_path: Path,
+) -> None:
+    async with looking(tmp_path, [SERVICE, pod("a")], namespaces=("front",)) as (cluster, looker):
+        assert looker.known(SITE) is None
+        task = asyncio.create_task(looker.run())
+        await until(lambda: sum("watch=true" in r for r in cluster.requests) == 2)
+        assert looker.problem == ""
+        await refs(looker, SITE)
+        first, asked = looker.known(SITE), len(cluster.requests)
+        assert first is not None
+        assert looker.known(SITE) == first
+        cluster.apply(pod("b"))
+        await until(lambda: looker.known(SITE) != first)
+        second = looker.known(SITE)
+        cluster.apply(pod("b", status={"conditions": [{"type": "Ready", "status": "False"}]}))
+        await until(lambda: looker.known(SITE) != second)
+        assert len(cluster.requests) == asked
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_whole_namespace(tmp_path: Path) -> None:
     async with looking(tmp_path) as (_, looker):
         seen = await look(looker, DEMO)

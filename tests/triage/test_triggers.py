@@ -35,6 +35,7 @@ from triage.triggers import (
     parse_matchers,
     read_metric,
     target_of,
+    with_samples,
 )
 
 T = 1_752_695_340.0
@@ -303,7 +304,7 @@ def test_one_clients_trouble_is_none() -> None:
     for n in range(1000):
         assert watch.add(request(404, at=T + n / 10), T + n / 10) is None
     assert watch.add(request(503, "UF", at=T + 101), T + 101) is None
-    assert watch.good(T + 200) is None
+    assert watch.good() is None
 
 
 def test_many_failures_are_an_outage_and_their_end_is_told() -> None:
@@ -314,13 +315,17 @@ def test_many_failures_are_an_outage_and_their_end_is_told() -> None:
     assert got[4].anomaly.time == T
     assert got[5] is not None
     assert got[5].last_bad == T + 5
-    good = watch.good(T + 66)
+    assert watch.good() is None  # silence is no good news
+    for n in (3, 6, 67):
+        assert watch.add(request(200, at=T + n), T + 70) is None
+    good = watch.good()
     assert good is not None
-    assert good.since == pytest.approx(T + 5)
+    assert (good.since, good.until) == (pytest.approx(T + 6, abs=1), pytest.approx(T + 67, abs=1))
     assert good.until - good.since >= SETTINGS.recovery
     again = watch.add(request(503, match=Match.OWN, at=T + 300), T + 300)
     assert again is not None
     assert again.anomaly.time == T + 300
+    assert watch.good() is None
 
 
 def test_a_small_share_of_much_traffic_is_none() -> None:
@@ -441,3 +446,16 @@ def test_queries() -> None:
     assert not matcher.matches({"instance": "http://a-b/?c"})
     assert select(["b", "a"], [Matcher("job", 'q"')], 2) == ('{__name__=~"a|b",job="q\\""}[2s]')
     assert duration(0) == "1ms"
+
+
+def test_what_the_metric_knows_goes_with_a_question_of_somebody_else() -> None:
+    """The line of a proxy tells when the site is bad, and not until when it was good."""
+    site = Target(name="site")
+    asked = asked_anomaly(site, 103.5, Trigger.PROXY_LOG)
+    one = Series(labels={}, samples=(Sample(time=101, value=200.0), Sample(time=102, value=200.0)))
+    two = Series(labels={}, samples=(Sample(time=104, value=503.0),))
+    known = with_samples(asked, site, [one, two])
+    assert (known.time, known.trigger, known.last_good) == (103.5, Trigger.PROXY_LOG, 102)
+    assert [sample.time for sample in known.samples] == [101, 102, 104]
+    assert with_samples(asked, site, None) == asked
+    assert with_samples(known, site, [two]) == known

@@ -16,6 +16,7 @@ from triage.evidence import (
     LogLine,
     Match,
     Proof,
+    ProxyRequest,
     Step,
 )
 
@@ -23,6 +24,9 @@ SURE = 0.8
 """Score from which on a line tells of a failure of this application by itself."""
 LIKELY = 0.5
 """Score from which on it may."""
+
+STOPS, STARTS = "the application stops", "the application starts"
+"""How `AppLine.why` begins for lines that tell of a start or an end (`triage.applog.score`)."""
 
 _RANK = {Match.OWN: 0, Match.LIKELY: 1, Match.OTHER: 2}
 _MOST_LINES = 8
@@ -50,17 +54,42 @@ def errors(evidence: AppEvidence) -> list[AppLine]:
     return sorted(found, key=lambda one: (-one.score, one.line.time))
 
 
-def findings(evidence: Evidence, status: int | None) -> list[Finding]:
-    """Return what the application's lines show; `status` is what its proxy got, None for none."""
+def agreeing(evidence: AppEvidence, status: int | None) -> list[AppLine]:
+    """Return the lines that may be the request's own and say the same, and what failed with it."""
+    same = [one for one in answers(evidence) if one.status == status]
+    return [*same, *(one for one in errors(evidence) if one not in same)]
+
+
+def comings(evidence: AppEvidence) -> list[AppLine]:
+    """Return the lines that tell that the application started or stopped, oldest first."""
+    moves = (one for one in evidence.lines if one.why.startswith((STOPS, STARTS)))
+    return sorted(moves, key=lambda one: one.line.time)
+
+
+def findings(evidence: Evidence, line: ProxyRequest | None) -> list[Finding]:
+    """Return what the application's lines show; `line` is what its proxy logged, if any."""
     state = evidence.app
+    status = line.status if line is not None else None
     found = []
     bad = [one for one in answers(state) if one.status not in evidence.target.good]
     if bad:
         found.append(_answered(bad, state, status))
-    failed = errors(state)
+    moves = comings(state)
+    failed = [one for one in errors(state) if one not in moves]
     if failed:
         found.append(_logged(failed))
+    asked = line.time if line is not None else evidence.anomaly.time
+    if _away_at(moves, asked):
+        found.append(_away(moves))
     return found
+
+
+def _away_at(moves: list[AppLine], time: float) -> bool:
+    """Tell whether the application was down at `time`: it had stopped last, or started next."""
+    before = [one for one in moves if one.line.time < time]
+    after = [one for one in moves if one.line.time >= time]
+    stopped = bool(before) and before[-1].why.startswith(STOPS)
+    return stopped or (bool(after) and after[0].why.startswith(STARTS))
 
 
 def _answered(bad: list[AppLine], state: AppEvidence, status: int | None) -> Finding:
@@ -85,22 +114,40 @@ def _logged(failed: list[AppLine]) -> Finding:
     first = failed[0]
     sure = first.score >= SURE
     own = any(one.match is Match.OWN for one in failed)
-    stopping = not sure and "stop" in first.why.lower()
+    strength = Confidence.PROBABLE if sure else Confidence.POSSIBLE
     return Finding(
         step=Step.APP,
         cause=Cause.APPLICATION,
-        reason="not_listening" if stopping else "error_logged",
-        strength=Confidence.CERTAIN
-        if own and sure
-        else Confidence.PROBABLE
-        if sure
-        else Confidence.POSSIBLE,
+        reason="error_logged",
+        strength=Confidence.CERTAIN if own and sure else strength,
         title=f"application: {first.why or 'error logged'}",
-        summary=f"The application {where(first.line)} logged at {clock(first.line.time)}: "
-        f'"{shorten(first.line.text, 160)}".',
+        summary=_quoted(first),
         object=f"application {where(first.line)}",
         time=first.line.time,
         proofs=proofs(failed),
+    )
+
+
+def _away(moves: list[AppLine]) -> Finding:
+    """It started or stopped about then; only a refused or lost connection makes that telling."""
+    first = moves[0]
+    return Finding(
+        step=Step.APP,
+        cause=Cause.APPLICATION,
+        reason="not_listening",
+        strength=Confidence.POSSIBLE,
+        title=f"application: {first.why}",
+        summary=_quoted(first),
+        object=f"application {where(first.line)}",
+        time=first.line.time,
+        proofs=proofs(moves),
+    )
+
+
+def _quoted(one: AppLine) -> str:
+    return (
+        f"The application {where(one.line)} logged at {clock(one.line.time)}: "
+        f'"{shorten(" ".join(one.line.text.split()), 160)}".'
     )
 
 

@@ -1,4 +1,4 @@
-"""The closed list of causes and their reasons. docs/causes.md is printed from this table."""
+"""The closed list of causes and their reasons, from which docs/triage-reference.md is made."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ REASONS: dict[Cause, dict[str, str]] = {
         "answered_well": "the proxy logged a good answer to the monitor's own request",
         "not_seen_by_proxy": "the monitor's request never came to a proxy that served others",
         "answered_before_proxy": "the monitor got a status that no proxy of the target sent",
+        "not_connected": "the monitor could not resolve the name, connect or agree on TLS",
         "exporter_down": "Prometheus could not scrape the exporter",
         "exporter_at_fault": "all targets of the exporter failed at once",
     },
@@ -43,13 +44,13 @@ REASONS: dict[Cause, dict[str, str]] = {
         "authorization_denied": "the external authorization service denied or failed it (UAEX)",
         "rate_limited": "a rate limit refused it (RL, RLSE)",
         "fault_injected": "a fault filter delayed or aborted it on purpose (FI, DI)",
-        "configuration": "another of the proxy's settings refused it",
+        "configuration": "another of the proxy's settings refused it, or left it no host to ask",
     },
     Cause.COMMUNICATION: {
         "connection_reset": "the connection to the application ended before its answer",
         "connect_failure": "the application's port did not take the connection",
         "protocol_error": "the application's answer broke the protocol (UPE)",
-        "answer_lost": "the application logged a good answer that the proxy did not get",
+        "answer_lost": "a good answer was logged nearer to the application, and was lost",
     },
     Cause.APPLICATION: {
         "http_status": "it answered with that status",

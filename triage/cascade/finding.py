@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from triage.evidence import Anomaly, Cause, Confidence, Evidence, Proof, Step, Target
+from triage.evidence import Anomaly, Cause, Confidence, Evidence, Proof, Step, Target, Trigger
+from triage.windows import bad, first_bad, last_good
 
 STRENGTH: dict[Confidence, float] = {
     Confidence.POSSIBLE: 0,
@@ -25,8 +27,19 @@ DEPTH = {step: number for number, step in enumerate(Step)}
 CLOCK_SLACK = 2.0
 """Seconds by which the clocks of two machines may differ unnoticed."""
 
-PROBE_PERIODS = 3
-"""Probes of kubelets and passes of controllers that a symptom may come after its cause."""
+LINGER = 120.0
+"""Seconds for which requests may still go to what has failed: until probes failed three times, a
+node's silence was noticed, and the endpoints were told."""
+
+PROBES_AWAITED = 3
+"""Scrape intervals after the newest bad sample for which an outage counts as not over."""
+
+ASKED: dict[Trigger, tuple[float, float]] = {
+    Trigger.MANUAL: (60.0, 60.0),
+    Trigger.ALERTMANAGER: (300.0, 0.0),
+}
+"""Seconds by which the fault may have been before and after the time that a question names, where
+no sample tells: people read clocks to the minute, and rules wait (`for`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +58,31 @@ class Finding:
     """When it began, where that is known."""
     proofs: tuple[Proof, ...] = ()
     residual: bool = False
-    """What is left to say when no layer below explains it: any probable finding goes before it."""
+    """A symptom: what is left to say when nothing explains it. Any probable finding goes before."""
+    late: bool = False
+    """A sign of lateness, which a slow machine explains."""
 
     def weaker(self) -> Finding:
         """Return it with one degree of strength less."""
         return replace(self, strength=_WEAKER[self.strength])
 
+    def at_most(self, limit: Confidence) -> Finding:
+        """Return it with no more strength than `limit`."""
+        return replace(self, strength=at_most(self.strength, limit))
+
+    def at_least(self, limit: Confidence) -> Finding:
+        """Return it with no less strength than `limit`."""
+        return replace(self, strength=max(self.strength, limit, key=STRENGTH.__getitem__))
+
 
 def weaker(confidence: Confidence) -> Confidence:
     """Return one degree less; POSSIBLE is the least."""
     return _WEAKER[confidence]
+
+
+def at_most(confidence: Confidence, limit: Confidence) -> Confidence:
+    """Return the lesser of two."""
+    return min(confidence, limit, key=STRENGTH.__getitem__)
 
 
 def best(findings: Iterable[Finding]) -> Finding | None:
@@ -81,14 +109,14 @@ class FaultTime:
     begin: float
     latest: float
     end: float | None
+    good_until: float | None = None
+    """The last good sample before it: whatever lasted long by then did not begin it."""
+    last: float = 0.0
+    """The last moment that is known to belong to the outage; infinity while it lasts."""
 
     def explains(self, time: float | None) -> bool:
         """Tell whether something that happened at `time` can have begun this outage or kept it."""
-        if time is None:
-            return False
-        return (
-            self.begin <= time <= (self.latest if self.end is None else max(self.latest, self.end))
-        )
+        return time is not None and self.begin <= time <= self.last
 
     def overlaps(self, start: float | None, end: float | None) -> bool:
         """Tell whether something that lasted from `start` to `end` (None: still) was in the outage.
@@ -96,46 +124,81 @@ class FaultTime:
         A cause may be older than what it causes: of three pods, the one that is gone is not asked
         each time.
         """
-        last = self.latest if self.end is None else max(self.latest, self.end)
-        return start is not None and start <= last and (end is None or end >= self.begin)
+        return start is not None and start <= self.last and (end is None or end >= self.begin)
 
     def began_it(self, time: float | None) -> bool:
         """Tell whether something that happened at `time` can have begun this outage."""
         return time is not None and self.begin <= time <= self.latest
 
+    def followed(self, time: float | None) -> bool:
+        """Tell whether something came after the outage had begun: a consequence, or a remedy."""
+        return time is not None and time > self.latest
+
+    def long_before(self, since: float | None) -> bool:
+        """Tell whether something lasted for so long while the site was good that it is no cause."""
+        if since is None or self.good_until is None:
+            return False
+        return since < self.good_until - LINGER
+
     def over_at(self, time: float) -> bool:
         """Tell whether the outage was over by `time`."""
         return self.end is not None and time > self.end + CLOCK_SLACK
 
+    def too_late(self, asked_at: float, stale: float) -> bool:
+        """Tell whether what was seen at `asked_at` says nothing of the outage any more."""
+        return asked_at > self.last + stale
 
-def fault_time(anomaly: Anomaly, target: Target) -> FaultTime:
+
+def fault_time(anomaly: Anomaly, target: Target, now: float) -> FaultTime:
     """Return when the fault of an anomaly can have begun (the module's facts say why)."""
     interval = target.scrape_interval
-    before = anomaly.last_good if anomaly.last_good is not None else anomaly.time - 2 * interval
+    early, late = ASKED.get(anomaly.trigger, (0.0, 0.0))
+    sampled = any(bad(one, target.good) for one in anomaly.samples)
+    if sampled:
+        early = late = 0.0
+    time = min(first_bad(anomaly, target), anomaly.time) if sampled else anomaly.time
+    good = last_good(anomaly, target)
+    before = good if good is not None else time - 2 * interval
     # A gap in the samples is no reason to look for causes hours ago
-    begin = max(before, anomaly.time - 4 * interval - target.probe_timeout) - CLOCK_SLACK
-    latest = anomaly.time + target.probe_timeout + CLOCK_SLACK
-    return FaultTime(min(begin, anomaly.time - CLOCK_SLACK), latest, anomaly.ended)
+    begin = max(before, time - 4 * interval - target.probe_timeout)
+    begin = min(begin, time) - early - CLOCK_SLACK
+    latest = time + late + target.probe_timeout + CLOCK_SLACK
+    last = _last(anomaly, target, now, latest)
+    return FaultTime(begin, latest, anomaly.ended, good, last)
+
+
+def _last(anomaly: Anomaly, target: Target, now: float, latest: float) -> float:
+    """Return the last moment that is known to belong to the outage."""
+    if anomaly.ended is not None:
+        return max(latest, anomaly.ended)
+    seen = [one.time for one in anomaly.samples if bad(one, target.good)]
+    newest = max(seen, default=anomaly.time)
+    if now <= newest + PROBES_AWAITED * target.scrape_interval + target.probe_timeout:
+        return math.inf
+    return max(latest, newest + target.probe_timeout + CLOCK_SLACK)
 
 
 def time_of(evidence: Evidence) -> FaultTime:
     """Return `fault_time` of all evidence."""
-    return fault_time(evidence.anomaly, evidence.target)
+    return fault_time(evidence.anomaly, evidence.target, evidence.decided_at)
 
 
 def clock(time: float | None) -> str:
-    """Return a time of day, "12:34:56.789Z", as summaries have it; "?" when it is not known."""
+    """Return a time of day, "12:34:56.789Z" or "12:34:56Z"; "?" when it is not known."""
     if time is None:
         return "?"
     try:
         moment = dt.datetime.fromtimestamp(time, dt.UTC)
     except (OverflowError, OSError, ValueError):
         return "?"
-    return moment.strftime("%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    milliseconds = moment.microsecond // 1000
+    return moment.strftime("%H:%M:%S") + (f".{milliseconds:03d}Z" if milliseconds else "Z")
 
 
 def seconds(span: float) -> str:
-    """Return a span as people say it: "0.8 s", "45 s", "3 min 20 s", "2 h 5 min", "3 days"."""
+    """Return a span as people say it: "12 ms", "0.8 s", "45 s", "3 min 20 s", "2 h 5 min"."""
+    if 0 < span < 0.1:
+        return f"{span * 1000:.0f} ms"
     if span < 10:
         return f"{max(span, 0):.1f} s"
     whole = round(span)

@@ -7,6 +7,9 @@
    the one below it does, and not the other way round.
 4. A verdict is CERTAIN only when every layer that could overrule it was looked at as a whole.
    "Could not look" is never "healthy": it is listed in `unknowns`.
+5. Findings are weighed by how the request failed: a slow machine explains lateness, and what timed
+   out; a start or an end of the application explains a connection that was refused or lost.
+6. A symptom is the cause when nothing explains it, which is certain only once it would be told.
 """
 
 from __future__ import annotations
@@ -14,7 +17,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from triage.cascade import app, machine, pod, proxy, shallow, verdict
-from triage.cascade.finding import DEPTH, STRENGTH, Finding, best, time_of
+from triage.cascade.finding import (
+    DEPTH,
+    STRENGTH,
+    FaultTime,
+    Finding,
+    at_most,
+    best,
+    seconds,
+    time_of,
+)
 from triage.cascade.machine import DEFAULT_LIMITS, Limits
 from triage.evidence import (
     Cause,
@@ -31,64 +43,88 @@ from triage.proxylog.flags import Kind
 
 def needed(evidence: Evidence, reading: proxy.Reading) -> frozenset[Step]:
     """Return the steps below the proxy that could explain more than it does."""
-    if reading.kind is None:
-        if evidence.anomaly.status is None and evidence.metric.up is False:
-            return frozenset()  # the exporter is down: nobody asked the site
-        return shallow.ALL_BELOW
-    below = shallow.BELOW[reading.kind]
-    line = reading.request
-    if reading.kind is Kind.APP_STATUS and line is not None and line.role is ProxyRole.GATEWAY:
-        return shallow.ALL_BELOW
-    if not reading.own and not reading.all_good:
-        return shallow.ALL_BELOW
-    return below
+    if reading.kind is None and evidence.anomaly.status is None and evidence.metric.up is False:
+        return frozenset()  # the exporter is down: nobody asked the site
+    return shallow.below(reading)
 
 
 def decide(evidence: Evidence, limits: Limits = DEFAULT_LIMITS) -> Verdict:
     """Return the verdict; see the module's theory."""
     reading = proxy.read(evidence)
-    when = time_of(evidence)
-    line = reading.request
-    address = line.upstream_host if line is not None and line.role is ProxyRole.GATEWAY else None
-    home = line.pod if line is not None and line.role is ProxyRole.SIDECAR else ""
-    pods = pod.suspects(evidence, address, home)
     below = needed(evidence, reading)
-
-    found = [*shallow.findings(evidence, reading), *shallow.monitor(evidence)]
-    if Step.APP in below:
-        found.extend(app.findings(evidence, line.status if line is not None else None))
-    if Step.POD in below:
-        found.extend(pod.findings(evidence, pods, when))
-    if Step.NODE in below:
-        found.extend(machine.findings(evidence, (one.node for one in pods), when, limits))
-    if not any(DEPTH[one.step] >= DEPTH[Step.POD] for one in found):
-        found.extend(shallow.unseen(evidence, reading))
-    found = [_in_context(one, reading) for one in found]
+    found = _findings(evidence, reading, below, limits)
     cause = best(found)
     if cause is None or _only_fallback(cause, reading):
         cause = _fallback(evidence, reading, below) or cause
     if cause is None:
         cause = _undetermined(evidence)
-    unknowns = _unknowns(evidence, cause, below)
-    confidence = cause.strength
+    unknowns = (
+        *_unknowns(evidence, cause, below, reading),
+        *_too_early(evidence, cause, below, reading),
+    )
     rivals = cause.residual and any(not one.residual for one in found)
     doubt = rivals or (unknowns and not _beyond_doubt(cause))
-    if doubt and confidence is Confidence.CERTAIN:
-        confidence = Confidence.PROBABLE
+    confidence = at_most(cause.strength, Confidence.PROBABLE) if doubt else cause.strength
     return verdict.compose(evidence, cause, confidence, Policy.DEFAULT, reading, unknowns)
 
 
-_EXPLAIN_LATENESS = frozenset({"cpu_starved", "storage_slow"})
+def _findings(
+    evidence: Evidence, reading: proxy.Reading, below: frozenset[Step], limits: Limits
+) -> list[Finding]:
+    """Return what every layer says, each weighed by the others."""
+    when = time_of(evidence)
+    line = reading.request
+    chosen = pod.suspects(evidence, line if reading.looked else None, when)
+    found = [*shallow.findings(evidence, reading), *shallow.monitor(evidence, reading)]
+    if Step.APP in below:
+        found.extend(app.findings(evidence, line))
+    if Step.POD in below:
+        found.extend(pod.findings(evidence, chosen, when))
+        found.extend(shallow.known_host(evidence, reading, len(chosen.served)))
+    if Step.NODE in below:
+        seen = line.end if line is not None and reading.own else when.latest
+        for home in dict.fromkeys(one.node for one in chosen.pods) or ("",):
+            machines = machine.findings(evidence, home, when, limits, seen)
+            others = any(one.name != home for one in evidence.node.nodes)
+            alone = chosen.named or not others
+            found.extend(machines if alone else (_somebodys(one, when) for one in machines))
+    found.extend(shallow.unseen(evidence, reading))
+    slow = any(one.late for one in found) or proxy.late(evidence, reading)
+    return _explained([_in_context(one, reading, slow) for one in found])
 
 
-def _in_context(found: Finding, reading: proxy.Reading) -> Finding:
-    """A slow machine explains lateness; it does not explain a refused connection."""
-    if found.reason == "cpu_starved" and found.strength is Confidence.POSSIBLE:
-        if reading.kind is Kind.TIMEOUT:
-            return replace(found, strength=Confidence.PROBABLE)
-    elif found.reason in _EXPLAIN_LATENESS and reading.kind not in {Kind.TIMEOUT, None}:
+def _somebodys(found: Finding, when: FaultTime) -> Finding:
+    """One of several machines, and nothing says on which of them the request was: time tells."""
+    return found if when.began_it(found.time) else found.at_most(Confidence.PROBABLE)
+
+
+_SLOW_MACHINE = frozenset({"cpu_starved", "storage_slow"})
+_UNREACHED = frozenset({Kind.RESET, Kind.CONNECT_FAILURE})
+
+
+def _in_context(found: Finding, reading: proxy.Reading, slow: bool) -> Finding:
+    """Weigh a finding by how the request failed.
+
+    A slow machine explains lateness; it does not explain a refused connection. A start or an end of
+    the application explains that, and no lateness. What did not answer in time is not ready either.
+    """
+    if found.reason in _SLOW_MACHINE and not slow:
+        return found.weaker()
+    if found.reason == "cpu_starved" and reading.kind is Kind.TIMEOUT:
+        return found.at_least(Confidence.PROBABLE)
+    if found.reason == "not_listening" and reading.kind in _UNREACHED:
+        return found.at_least(Confidence.PROBABLE)
+    if found.reason == "not_ready" and reading.kind is Kind.TIMEOUT:
         return found.weaker()
     return found
+
+
+def _explained(found: list[Finding]) -> list[Finding]:
+    """Make signs of lateness symptoms where a slow machine was found."""
+    machine_is = any(
+        one.reason in _SLOW_MACHINE and one.strength is not Confidence.POSSIBLE for one in found
+    )
+    return [replace(one, residual=True) if machine_is and one.late else one for one in found]
 
 
 def _beyond_doubt(cause: Finding) -> bool:
@@ -102,7 +138,8 @@ def _beyond_doubt(cause: Finding) -> bool:
 def _only_fallback(cause: Finding, reading: proxy.Reading) -> bool:
     """The proxy reached nothing, and only says so."""
     nothing_reached = reading.kind in {Kind.CONNECT_FAILURE, Kind.NO_UPSTREAM}
-    return nothing_reached and cause.step is Step.PROXY
+    at_face_value = cause.step is Step.PROXY and cause.reason in {"connect_failure", "missing"}
+    return nothing_reached and at_face_value
 
 
 def _fallback(evidence: Evidence, reading: proxy.Reading, below: frozenset[Step]) -> Finding | None:
@@ -151,9 +188,31 @@ def _undetermined(evidence: Evidence) -> Finding:
     )
 
 
-def _unknowns(evidence: Evidence, cause: Finding, below: frozenset[Step]) -> tuple[str, ...]:
+TOLD_AFTER = 5.0
+"""Seconds after which Kubernetes has told of a container that ended, or of a pod that is not ready:
+kubelets look every second, and may wait some with what they report."""
+
+
+def _too_early(
+    evidence: Evidence, cause: Finding, below: frozenset[Step], reading: proxy.Reading
+) -> tuple[str, ...]:
+    """A symptom is the cause when nothing explains it, which takes that it was told of by now."""
+    line, asked = reading.request, evidence.pod.look.asked_at
+    if not cause.residual or Step.POD not in below or line is None or asked is None:
+        return ()
+    after = asked - line.end
+    if after >= TOLD_AFTER or evidence.pod.look.outcome is not Outcome.RAN:
+        return ()
+    return (f"pod: asked {seconds(after)} after the request, when it need not have been told yet",)
+
+
+def _unknowns(
+    evidence: Evidence, cause: Finding, below: frozenset[Step], reading: proxy.Reading
+) -> tuple[str, ...]:
     """Return what could not be seen of the steps that could change the verdict."""
     found = []
+    # CPU and storage rates explain lateness, and nothing else
+    rates = evidence.vm.rates_missing if proxy.late(evidence, reading) else ()
     for step in Step:
         deeper = step in below and DEPTH[step] > DEPTH[cause.step]
         # A stronger finding of a shallower layer may hide where nobody could look, too
@@ -165,6 +224,7 @@ def _unknowns(evidence: Evidence, cause: Finding, below: frozenset[Step]) -> tup
         seen = verdict.look(evidence, step)
         if seen.outcome is not Outcome.RAN and (step in evidence.gathered or step in below):
             found.append(f"{step.value}: {'; '.join(seen.problems) or 'not looked at'}")
-        elif seen.problems:
-            found.extend(f"{step.value}: {problem}" for problem in seen.problems)
+        else:
+            problems = (*seen.problems, *(rates if step is Step.VM else ()))
+            found.extend(f"{step.value}: {problem}" for problem in problems)
     return tuple(dict.fromkeys(found))

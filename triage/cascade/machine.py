@@ -1,8 +1,8 @@
-"""What the Kubernetes nodes and their VMs show: the end of the cascade.
+"""What the VMs below the nodes show: the end of the cascade. `node` is the Kubernetes side of it.
 
 The rows are those of the source's table: vmOperState and vmAdminState, vmUpTime and vmHvUpTime, a
 UUID that no hypervisor has, a hypervisor that is silent, CPU, storage and network between two
-readings, notifications in the window, and the node's own conditions.
+readings, and notifications in the window.
 
 What is asked now tells of the outage only while it lasts, or shortly after. Up times and
 notifications tell of the past.
@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from triage.cascade.finding import CLOCK_SLACK, FaultTime, Finding, clock, seconds, weaker
+from triage.cascade import node as node_layer
+from triage.cascade.finding import CLOCK_SLACK, FaultTime, Finding, at_most, clock, seconds
 from triage.evidence import (
     Cause,
     Confidence,
@@ -23,6 +24,7 @@ from triage.evidence import (
     Outcome,
     Proof,
     Step,
+    VmNic,
     VmNotification,
     VmOperState,
     VmState,
@@ -47,7 +49,6 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
-_RUNNING_BEFORE = frozenset({VmOperState.RUNNING, VmOperState.BLOCKED, VmOperState.MIGRATING})
 _STOPS = {
     "vmPaused": "paused",
     "vmSuspended": "suspended",
@@ -67,45 +68,87 @@ _SHOWN = {
 _ALIVE = frozenset({VmOperState.RUNNING, VmOperState.BLOCKED, VmOperState.OTHER})
 
 
-def node_of_interest(evidence: Evidence, names: Iterable[str]) -> tuple[NodeState, ...]:
-    """Return the nodes named so; all when none is."""
-    wanted = frozenset(name for name in names if name)
-    chosen = tuple(node for node in evidence.node.nodes if node.name in wanted)
-    return chosen or evidence.node.nodes
-
-
 def findings(
-    evidence: Evidence, nodes: Iterable[str], when: FaultTime, limits: Limits = DEFAULT_LIMITS
+    evidence: Evidence,
+    home: str,
+    when: FaultTime,
+    limits: Limits = DEFAULT_LIMITS,
+    seen: float | None = None,
 ) -> list[Finding]:
-    """Return what is wrong with the nodes named so, and with their VMs."""
-    chosen = node_of_interest(evidence, nodes)
-    names = {node.name for node in chosen}
+    """Return what is wrong with the node named so (all, if there is none) and with its VM.
+
+    `seen` is when the fault showed: whoever lived after it did so all the time.
+    """
+    known = evidence.node.nodes
+    chosen = [one for one in known if one.name == home] or known
     found: list[Finding] = []
-    for vm in evidence.vm.vms:
-        if vm.node in names:
-            found.extend(_vm(vm, evidence, when, limits))
-    for node in chosen:
-        mine = {vm.uuid for vm in evidence.vm.vms if vm.node == node.name}
-        if node.name in evidence.vm.missing or not mine:
-            found.extend(_absent(node, evidence, when))
-        found.extend(_node(node, evidence, when, bool(mine)))
+    for one in chosen:
+        scene = _Scene(
+            evidence, when, limits, node_layer.lived(one, when.latest if seen is None else seen)
+        )
+        vm = _vm_of(one, evidence)
+        if vm is not None:
+            found.extend(_vm(vm, scene))
+        if one.name in evidence.vm.missing or vm is None:
+            found.extend(_absent(one, scene))
+        found.extend(node_layer.findings(one, evidence, when, vm is not None))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What is known when a machine is judged."""
+
+    evidence: Evidence
+    when: FaultTime
+    limits: Limits
+    lived: bool
+    """Its node gave a sign of life after the fault had shown."""
+
+    def now(self, asked_at: float | None) -> Confidence:
+        """Return how strongly a state that was read at `asked_at` can speak of the outage."""
+        when = self.when
+        if asked_at is None:
+            return Confidence.CERTAIN
+        past = when.over_at(asked_at) or when.too_late(asked_at, self.limits.stale)
+        return Confidence.POSSIBLE if past else Confidence.CERTAIN
 
 
 # The VM
 
-
-def _vm(vm: VmState, evidence: Evidence, when: FaultTime, limits: Limits) -> Iterator[Finding]:
-    yield from _state(vm, evidence, when, limits)
-    yield from _restarts(vm, evidence, when)
-    if vm.oper_state in _ALIVE and not _too_late(vm.asked_at, when, limits):
-        yield from _cpu(vm, limits)
-        yield from _storage(vm, limits)
-        yield from _network(vm, when, limits)
+_RUNS_FIRST = (
+    *(VmOperState.RUNNING, VmOperState.BLOCKED, VmOperState.OTHER, VmOperState.MIGRATING),
+    *(VmOperState.RESUMING, VmOperState.PREPARING),
+)
 
 
-def _too_late(asked_at: float, when: FaultTime, limits: Limits) -> bool:
-    return asked_at > (when.end if when.end is not None else when.latest) + limits.stale
+def _vm_of(node: NodeState, evidence: Evidence) -> VmState | None:
+    """Return the row that is the node's machine.
+
+    Both ends of a migration, a leftover of one, and a clone show the same UUID: the machine is the
+    one that runs, or comes next to that.
+    """
+
+    def order(one: VmState) -> int:
+        known = one.oper_state in _RUNS_FIRST
+        return _RUNS_FIRST.index(one.oper_state) if known else len(_RUNS_FIRST)
+
+    return min((one for one in evidence.vm.vms if one.node == node.name), key=order, default=None)
+
+
+def _vm(vm: VmState, scene: _Scene) -> Iterator[Finding]:
+    yield from _host_restarted(vm, scene)
+    yield from _state(vm, scene)
+    yield from _restarted(vm, scene)
+    if vm.oper_state in _ALIVE:
+        # Rates are of the moment in which they were read
+        limit = scene.now(vm.asked_at)
+        rates = (*_cpu(vm, scene.limits), *_storage(vm, scene.limits), *_network(vm, scene))
+        yield from (one.at_most(limit) for one in rates)
+
+
+def _named(vm: VmState) -> str:
+    return f"VM {vm.name or vm.uuid} on {vm.hypervisor}"
 
 
 def _of(vm: VmState, notification: VmNotification) -> bool:
@@ -115,76 +158,90 @@ def _of(vm: VmState, notification: VmNotification) -> bool:
     return same and notification.vm_index == vm.vm_index
 
 
+def _plain(notification: VmNotification) -> str:
+    return notification.name.replace("vmBulk", "vm")
+
+
 def _stop(notification: VmNotification) -> str | None:
-    return _STOPS.get(notification.name.replace("vmBulk", "vm"))
+    return _STOPS.get(_plain(notification))
 
 
-def _state(vm: VmState, evidence: Evidence, when: FaultTime, limits: Limits) -> Iterator[Finding]:
-    told = [one for one in evidence.vm.notifications if _of(vm, one)]
-    stops = [one for one in told if _stop(one) and when.overlaps(one.time, _again(one, told))]
-    name = f"VM {vm.name or vm.uuid} on {vm.hypervisor}"
-    rows = _rows(vm, evidence)
-    notes = tuple(_note_proof(one) for one in told)
+def _state(vm: VmState, scene: _Scene) -> Iterator[Finding]:
+    told = [one for one in scene.evidence.vm.notifications if _of(vm, one)]
+    stops = [one for one in told if _stop(one) and scene.when.overlaps(one.time, _again(one, told))]
     if vm.oper_state in _ALIVE:
-        if stops:
-            yield _stopped_before(vm, stops[-1], told, notes)
-        return
-    if vm.oper_state is VmOperState.UNKNOWN:
-        yield _finding(
-            "hypervisor_unreachable",
-            Confidence.PROBABLE,
-            "hypervisor unreachable",
-            f"The agent of {vm.hypervisor} answers, and does not know the state of {name}: "
-            "its hypervisor is silent.",
-            f"hypervisor {vm.hypervisor}",
-            proofs=(*rows, *notes),
-        )
-        return
-    shown = _SHOWN.get(vm.oper_state, vm.oper_state.value)
+        here = [one for one in stops if not _moved(one, vm)]
+        if here:
+            yield _stopped_before(vm, here[-1], told)
+        elif stops:
+            yield _moved_here(vm, stops, told)
+    elif vm.oper_state is VmOperState.UNKNOWN:
+        yield _unknown(vm, told, scene)
+    else:
+        yield _not_running(vm, stops, told, scene)
+
+
+def _moved(stop: VmNotification, vm: VmState) -> bool:
+    """Tell whether the VM stopped on a hypervisor that it is not on any more."""
+    return bool(stop.hypervisor) and stop.hypervisor != vm.hypervisor
+
+
+def _unknown(vm: VmState, told: list[VmNotification], scene: _Scene) -> Finding:
+    limit = Confidence.POSSIBLE if scene.lived else scene.now(vm.asked_at)
+    return _finding(
+        "hypervisor_unreachable",
+        at_most(Confidence.PROBABLE, limit),
+        "hypervisor unreachable",
+        f"The agent of {vm.hypervisor} answers, and does not know the state of {_named(vm)}: "
+        "its hypervisor is silent.",
+        f"hypervisor {vm.hypervisor}",
+        proofs=(*_rows(vm, scene.evidence), *map(_note_proof, told)),
+    )
+
+
+def _not_running(
+    vm: VmState, stops: list[VmNotification], told: list[VmNotification], scene: _Scene
+) -> Finding:
     since = stops[-1].time if stops else _last_change(told)
+    shown = _SHOWN.get(vm.oper_state, vm.oper_state.value)
     wanted = f" (wanted: {vm.admin_state.value})" if vm.admin_state is not None else ""
+    return _finding(
+        "vm_not_running",
+        _stopped_for(vm, stops, since, scene),
+        f"VM {shown}",
+        f"{_named(vm)}, which is node {vm.node}, is {shown}{wanted}"
+        + (f" since {clock(since)}." if since is not None else "."),
+        _named(vm),
+        time=since,
+        proofs=(*_rows(vm, scene.evidence), *map(_note_proof, told)),
+    )
+
+
+def _stopped_for(
+    vm: VmState, stops: list[VmNotification], since: float | None, scene: _Scene
+) -> Confidence:
+    """Return how strongly a VM that does not run now explains the outage."""
     strength = Confidence.CERTAIN
     if vm.oper_state is VmOperState.MIGRATING:
         strength = Confidence.PROBABLE  # a live migration stops a VM for a moment only
-    if when.over_at(vm.asked_at) and not stops:
-        # The site was well again by then: whether the VM stopped in the outage is not known
-        strength = Confidence.POSSIBLE
-    elif since is not None and not stops and since > when.latest:
-        strength = Confidence.POSSIBLE  # it stopped after the outage began
-    if _too_late(vm.asked_at, when, limits) and not stops:
-        strength = Confidence.POSSIBLE
-    yield _finding(
-        "vm_not_running",
-        strength,
-        f"VM {shown}",
-        f"{name}, which is node {vm.node}, is {shown}{wanted}"
-        + (f" since {clock(since)}." if since is not None else "."),
-        name,
-        time=since,
-        proofs=(*rows, *notes),
-    )
+    if stops:
+        return strength
+    # Without a notification in time, only the state of now tells
+    after = scene.lived or scene.when.followed(since)
+    return Confidence.POSSIBLE if after else at_most(strength, scene.now(vm.asked_at))
 
 
 def _again(stop: VmNotification, told: Iterable[VmNotification]) -> float | None:
     """Return when the VM ran again after `stop`, None when nothing says so."""
-    runs = (one.time for one in told if one.time > stop.time and _runs(one))
+    runs = (one.time for one in told if one.time > stop.time and _plain(one) == "vmRunning")
     return min(runs, default=None)
-
-
-def _runs(notification: VmNotification) -> bool:
-    return notification.name.replace("vmBulk", "vm") == "vmRunning"
 
 
 def _last_change(told: Iterable[VmNotification]) -> float | None:
     return max((one.time for one in told if _stop(one)), default=None)
 
 
-def _stopped_before(
-    vm: VmState,
-    stop: VmNotification,
-    told: list[VmNotification],
-    notes: tuple[Proof, ...],
-) -> Finding:
+def _stopped_before(vm: VmState, stop: VmNotification, told: list[VmNotification]) -> Finding:
     """The VM runs again; a notification says that it did not in the outage."""
     again = _again(stop, told)
     shown = _stop(stop) or ""
@@ -193,46 +250,83 @@ def _stopped_before(
         "vm_not_running",
         Confidence.PROBABLE if shown == "migrating" else Confidence.CERTAIN,
         f"VM {shown}",
-        f"VM {vm.name or vm.uuid} on {vm.hypervisor}, which is node {vm.node}, was {shown} "
-        f"from {clock(stop.time)}{span}.",
-        f"VM {vm.name or vm.uuid} on {vm.hypervisor}",
+        f"{_named(vm)}, which is node {vm.node}, was {shown} from {clock(stop.time)}{span}.",
+        _named(vm),
         time=stop.time,
-        proofs=notes,
+        proofs=tuple(map(_note_proof, told)),
     )
 
 
-def _restarts(vm: VmState, evidence: Evidence, when: FaultTime) -> Iterator[Finding]:
-    name = f"VM {vm.name or vm.uuid} on {vm.hypervisor}"
-    rows = _rows(vm, evidence)
-    host = _answer(evidence, vm.hypervisor)
-    if host is not None and host.up_seconds is not None and evidence.vm.look.asked_at is not None:
-        began = evidence.vm.look.asked_at - host.up_seconds
-        # Where the hypervisor does not tell its up time, it counts from the agent's first contact:
-        # a VM that is up for longer than its hypervisor gives that away.
-        older = vm.up_seconds is not None and vm.up_seconds > host.up_seconds + CLOCK_SLACK
-        if when.explains(began) and not older:
-            yield _finding(
-                "hypervisor_restarted",
-                Confidence.CERTAIN,
-                "hypervisor restarted",
-                f"Hypervisor {vm.hypervisor}, which runs node {vm.node}, started at "
-                f"{clock(began)}, in the outage.",
-                f"hypervisor {vm.hypervisor}",
-                time=began,
-                proofs=rows,
-            )
+def _moved_here(vm: VmState, stops: list[VmNotification], told: list[VmNotification]) -> Finding:
+    """It left one hypervisor in the outage and runs on another: it stood still for a moment."""
+    first = stops[0]
+    return _finding(
+        "vm_not_running",
+        Confidence.PROBABLE,
+        "VM migrating",
+        f"{_named(vm)}, which is node {vm.node}, was moved there from {first.hypervisor} at "
+        f"{clock(first.time)}.",
+        _named(vm),
+        time=first.time,
+        proofs=tuple(map(_note_proof, told)),
+    )
+
+
+def _host_restarted(vm: VmState, scene: _Scene) -> Iterator[Finding]:
+    evidence = scene.evidence
+    host = next((one for one in evidence.vm.hypervisors if one.name == vm.hypervisor), None)
+    asked = evidence.vm.look.asked_at
+    if host is None or host.up_seconds is None or asked is None:
+        return
+    began = asked - host.up_seconds
+    if not scene.when.explains(began):
+        return
+    strength = _host_strength(host, vm, scene)
+    if strength is not None:
+        yield _finding(
+            "hypervisor_restarted",
+            strength,
+            "hypervisor restarted",
+            f"Hypervisor {vm.hypervisor}, which runs node {vm.node}, started at {clock(began)}, "
+            "in the outage.",
+            f"hypervisor {vm.hypervisor}",
+            time=began,
+            proofs=_rows(vm, evidence),
+        )
+
+
+SAME_START = 10.0
+"""Seconds: an agent that starts so shortly after its hypervisor is no service of a booting host."""
+
+
+def _host_strength(host: HypervisorAnswer, vm: VmState, scene: _Scene) -> Confidence | None:
+    """Return how sure the restart of a hypervisor is; None: it did not restart.
+
+    Where the hypervisor does not tell its up time, it counts from the agent's first contact: a VM
+    that is up for longer, or a node that lived through it, gives that away.
+    """
+    up = host.up_seconds or 0.0
+    if vm.up_seconds is not None:
+        return None if vm.up_seconds > up + CLOCK_SLACK else Confidence.CERTAIN
+    agent = host.agent_up_seconds
+    if agent is None or abs(agent - up) > SAME_START:
+        return Confidence.PROBABLE
+    return None if scene.lived else Confidence.POSSIBLE
+
+
+def _restarted(vm: VmState, scene: _Scene) -> Iterator[Finding]:
     if vm.up_seconds is None or vm.oper_state not in _ALIVE:
         return
     began = vm.asked_at - vm.up_seconds
-    if when.explains(began):
+    if scene.when.explains(began):
         yield _finding(
             "vm_restarted",
             Confidence.CERTAIN,
             "VM restarted",
-            f"{name}, which is node {vm.node}, started at {clock(began)}, in the outage.",
-            name,
+            f"{_named(vm)}, which is node {vm.node}, started at {clock(began)}, in the outage.",
+            _named(vm),
             time=began,
-            proofs=rows,
+            proofs=_rows(vm, scene.evidence),
         )
 
 
@@ -266,7 +360,7 @@ def _storage(vm: VmState, limits: Limits) -> Iterator[Finding]:
             continue
         text = (
             f"disk {disk.name or disk.index} of VM {vm.name or vm.uuid} on {vm.hypervisor} takes "
-            f"{worst:.0f} ms a request"
+            f"{worst:.0f} ms a request (limit: {limits.storage_ms:.0f} ms)"
         )
         yield _finding(
             "storage_slow",
@@ -278,222 +372,128 @@ def _storage(vm: VmState, limits: Limits) -> Iterator[Finding]:
         )
 
 
-def _network(vm: VmState, when: FaultTime, limits: Limits) -> Iterator[Finding]:
+def _network(vm: VmState, scene: _Scene) -> Iterator[Finding]:
     for nic in vm.nics:
         label = f"interface {nic.name or nic.if_index or nic.index} of VM {vm.name or vm.uuid}"
-        bad = sum(
-            rate or 0.0
-            for rate in (
-                nic.in_errors_per_s,
-                nic.out_errors_per_s,
-                nic.in_discards_per_s,
-                nic.out_discards_per_s,
-            )
-        )
-        packets = (nic.in_packets_per_s or 0.0) + (nic.out_packets_per_s or 0.0)
-        if nic.if_index is not None and (nic.oper_up is False or nic.admin_up is False):
-            # Down for long and the site well until now: some other interface carries it
-            old = nic.changed_at is not None and nic.changed_at < when.begin
-            text = f"{label} is down on {vm.hypervisor}"
-            strength = Confidence.POSSIBLE if old or len(vm.nics) > 1 else Confidence.CERTAIN
-            if when.explains(nic.changed_at):
-                strength = Confidence.CERTAIN
-        elif bad >= limits.errors_per_s and bad >= limits.drop_share * packets:
-            text = f"{label} has {bad:.0f} errors and discards a second on {vm.hypervisor}"
-            strength = Confidence.PROBABLE
-        else:
+        down = nic.if_index is not None and (nic.oper_up is False or nic.admin_up is False)
+        dropped = _dropped(nic, scene.limits)
+        if not down and dropped is None:
             continue
+        text = f"{label} is down on {vm.hypervisor}"
+        if not down:
+            text = f"{label} has {dropped:.0f} errors and discards a second on {vm.hypervisor}"
         yield _finding(
             "network_down",
-            strength,
-            "network down" if nic.oper_up is False or nic.admin_up is False else "network errors",
+            _down(nic, vm, scene) if down else Confidence.PROBABLE,
+            "network down" if down else "network errors",
             text[0].upper() + text[1:] + ".",
             label,
-            time=nic.changed_at if when.explains(nic.changed_at) else None,
+            time=nic.changed_at if scene.when.explains(nic.changed_at) else None,
             proofs=(_vm_proof(vm, text),),
         )
+
+
+def _dropped(nic: VmNic, limits: Limits) -> float | None:
+    """Return the errors and discards a second, if they are a fault."""
+    rates = (nic.in_errors_per_s, nic.out_errors_per_s, nic.in_discards_per_s)
+    bad = sum(rate or 0.0 for rate in (*rates, nic.out_discards_per_s))
+    packets = (nic.in_packets_per_s or 0.0) + (nic.out_packets_per_s or 0.0)
+    return bad if bad >= limits.errors_per_s and bad >= limits.drop_share * packets else None
+
+
+def _down(nic: VmNic, vm: VmState, scene: _Scene) -> Confidence:
+    """Return how strongly an interface that is down explains the outage."""
+    when = scene.when
+    if when.explains(nic.changed_at):
+        return Confidence.CERTAIN
+    # Down for long and the site well until now: some other interface carries it
+    old = nic.changed_at is not None and nic.changed_at < when.begin
+    return Confidence.POSSIBLE if old or scene.lived or len(vm.nics) > 1 else Confidence.CERTAIN
 
 
 # No VM
 
 
-def _absent(node: NodeState, evidence: Evidence, when: FaultTime) -> Iterator[Finding]:
-    """No row with the node's UUID: gone, on a silent hypervisor, or not monitored at all."""
-    vm = evidence.vm
+def _absent(node: NodeState, scene: _Scene) -> Iterator[Finding]:
+    """No row with the node's UUID: gone, on a silent hypervisor, or not monitored at all.
+
+    A hypervisor that answers and does not let us look is no cause, but rules nothing out either.
+    A node that lives has its machine somewhere, whoever answers.
+    """
+    vm = scene.evidence.vm
     if vm.look.outcome is not Outcome.RAN:
         return
-    silent = [one for one in vm.hypervisors if not one.answered]
-    answered = [one.name for one in vm.hypervisors if one.answered]
+    limit = Confidence.POSSIBLE if scene.lived else scene.now(vm.look.asked_at)
+    silent = [one for one in vm.hypervisors if one.silent]
+    unseen = [one.name for one in vm.hypervisors if not one.answered]
     home = vm.last_known.get(node.name, "")
-    deleted = [
-        one
-        for one in vm.notifications
-        if one.name.replace("vmBulk", "vm") == "vmDeleted"
-        and one.uuid
-        and when.explains(one.time)
-        and (one.vm_name == node.name or one.hypervisor == home)
-    ]
     trouble = node.ready is False or not node.exists
     lost = next((one for one in silent if one.name == home), None)
     if lost is not None:
-        yield _finding(
-            "hypervisor_unreachable",
-            Confidence.CERTAIN if trouble else Confidence.PROBABLE,
-            "hypervisor unreachable",
-            f"Hypervisor {lost.name}, which had the VM of node {node.name}, does not answer: "
-            f"{lost.problem}.",
-            f"hypervisor {lost.name}",
-            proofs=(_answer_proof(lost),),
-        )
-    elif silent and trouble:
-        names = ", ".join(one.name for one in silent)
-        yield _finding(
-            "hypervisor_unreachable",
-            Confidence.POSSIBLE,
-            "hypervisor unreachable",
-            f"No hypervisor that answered has the VM of node {node.name} "
-            f"({node.system_uuid}); silent: {names}.",
-            f"hypervisor {silent[0].name}" if len(silent) == 1 else "",
-            proofs=tuple(_answer_proof(one) for one in silent[:5]),
-        )
-    elif answered and not silent and (home or trouble):
-        yield _finding(
-            "vm_missing",
-            Confidence.CERTAIN if deleted or (home and trouble) else Confidence.PROBABLE,
-            "VM missing",
-            f"No hypervisor has the VM of node {node.name} ({node.system_uuid}); asked: "
-            f"{', '.join(answered)}" + (f"; it was on {home} before." if home else "."),
-            f"VM of node {node.name}",
-            time=deleted[-1].time if deleted else None,
-            proofs=(
-                *(_note_proof(one) for one in deleted),
-                *(_answer_proof(one) for one in vm.hypervisors[:5]),
-            ),
-        )
+        yield _lost(node, lost, trouble).at_most(limit)
+    elif silent and trouble and home not in unseen:
+        yield _lost_somewhere(node, silent).at_most(limit)
+    elif vm.hypervisors and not unseen and (home or trouble):
+        yield _missing(node, home, trouble, limit, scene)
 
 
-# The Kubernetes node
+def _lost(node: NodeState, host: HypervisorAnswer, trouble: bool) -> Finding:
+    return _finding(
+        "hypervisor_unreachable",
+        Confidence.CERTAIN if trouble else Confidence.PROBABLE,
+        "hypervisor unreachable",
+        f"Hypervisor {host.name}, which had the VM of node {node.name}, does not answer: "
+        f"{host.problem}.",
+        f"hypervisor {host.name}",
+        proofs=(_answer_proof(host),),
+    )
 
 
-def _node(node: NodeState, evidence: Evidence, when: FaultTime, vm_seen: bool) -> Iterator[Finding]:
-    name = f"node {node.name}"
-    if not node.exists:
-        yield _finding(
-            "kubelet_not_ready",
-            Confidence.PROBABLE,
-            "node gone",
-            f"Kubernetes knows no {name} any more.",
-            name,
-            step=Step.NODE,
-        )
-        return
-    ready = next((one for one in node.conditions if one.type == "Ready"), None)
-    proofs = _node_proofs(node, evidence)
-    if ready is not None and ready.status != "True":
-        strength = Confidence.CERTAIN if vm_seen and evidence.vm.look.whole else Confidence.PROBABLE
-        if ready.changed_at is not None and ready.changed_at > _last_sign(when):
-            # Controllers notice late (40 s by default), but not that late
-            strength = weaker(strength)
-        yield _finding(
-            "kubelet_not_ready",
-            strength,
-            "kubelet not ready",
-            f"{name[0].upper() + name[1:]} is not ready since {clock(ready.changed_at)}: "
-            f"{ready.reason}. {ready.message}".rstrip(),
-            name,
-            time=ready.changed_at,
-            proofs=proofs,
-            step=Step.NODE,
-        )
-    elif ready is not None and when.explains(ready.changed_at) and (when.end is not None):
-        yield _finding(
-            "kubelet_not_ready",
-            Confidence.POSSIBLE,
-            "kubelet was not ready",
-            f"{name[0].upper() + name[1:]} became ready again at {clock(ready.changed_at)}.",
-            name,
-            time=ready.changed_at,
-            proofs=proofs,
-            step=Step.NODE,
-        )
-    elif _stale_lease(node, evidence):
-        yield _finding(
-            "kubelet_not_ready",
-            Confidence.PROBABLE,
-            "kubelet silent",
-            f"The kubelet of {name} gave its last sign of life at {clock(node.lease_renewed_at)}.",
-            name,
-            time=node.lease_renewed_at,
-            proofs=proofs,
-            step=Step.NODE,
-        )
+def _lost_somewhere(node: NodeState, silent: list[HypervisorAnswer]) -> Finding:
+    return _finding(
+        "hypervisor_unreachable",
+        Confidence.POSSIBLE,
+        "hypervisor unreachable",
+        f"No hypervisor that answered has the VM of node {node.name} ({node.system_uuid}); "
+        f"silent: {_some([one.name for one in silent])}.",
+        f"hypervisor {silent[0].name}" if len(silent) == 1 else "",
+        proofs=tuple(_answer_proof(one) for one in silent[:5]),
+    )
 
 
-LEASE_SILENCE = 25.0
-"""Seconds: kubelets renew their lease every 10 s (nodeLeaseDurationSeconds is 40)."""
-
-
-def _stale_lease(node: NodeState, evidence: Evidence) -> bool:
-    asked, renewed = evidence.node.look.asked_at, node.lease_renewed_at
-    return asked is not None and renewed is not None and asked - renewed > LEASE_SILENCE
-
-
-def _last_sign(when: FaultTime) -> float:
-    return (when.end if when.end is not None else when.latest) + 120.0
-
-
-def _node_proofs(node: NodeState, evidence: Evidence) -> tuple[Proof, ...]:
-    proofs = [
-        Proof(
-            step=Step.NODE,
-            time=one.changed_at,
-            source=f"node {node.name}",
-            text=f"condition {one.type}={one.status} since {clock(one.changed_at)}, {one.reason}: "
-            f"{one.message}",
-        )
-        for one in node.conditions
-        if (one.type == "Ready") != (one.status == "True")
+def _missing(
+    node: NodeState, home: str, trouble: bool, limit: Confidence, scene: _Scene
+) -> Finding:
+    vm = scene.evidence.vm
+    deleted = [
+        one
+        for one in vm.notifications
+        if _plain(one) == "vmDeleted"
+        and one.uuid
+        and scene.when.explains(one.time)
+        and (one.vm_name == node.name or one.hypervisor == home)
     ]
-    proofs.extend(
-        Proof(step=Step.NODE, time=None, source=f"node {node.name}", text=f"taint {taint}")
-        for taint in node.taints
+    strength = Confidence.CERTAIN if home and trouble else Confidence.PROBABLE
+    return _finding(
+        "vm_missing",
+        Confidence.CERTAIN if deleted else at_most(strength, limit),
+        "VM missing",
+        f"No hypervisor has the VM of node {node.name} ({node.system_uuid}); asked: "
+        f"{_some([one.name for one in vm.hypervisors])}"
+        + (f"; it was on {home} before." if home else "."),
+        f"VM of node {node.name}",
+        time=deleted[-1].time if deleted else None,
+        proofs=(
+            *map(_note_proof, deleted),
+            *(_answer_proof(one) for one in vm.hypervisors[:5]),
+        ),
     )
-    proofs.extend(
-        Proof(
-            step=Step.NODE,
-            time=one.time,
-            source=f"event {one.object}",
-            text=f"{one.type} {one.reason}: {one.message}",
-        )
-        for one in evidence.node.events[-5:]
-        if one.object.endswith(f"/{node.name}")
-    )
-    return tuple(proofs)
 
 
 # What it says
 
 
-def node_summary(evidence: Evidence) -> str:
-    """Say in one sentence what the node step saw."""
-    nodes = evidence.node.nodes
-    if not nodes:
-        return "no node known"
-    parts = []
-    for node in nodes[:4]:
-        bad = [
-            f"{one.type}={one.status}"
-            for one in node.conditions
-            if (one.type == "Ready") != (one.status == "True")
-        ]
-        state = "gone" if not node.exists else ", ".join(bad) or "ready"
-        taints = f", taints {', '.join(node.taints)}" if node.taints else ""
-        parts.append(f"{node.name}: {state}{taints}")
-    more = f" and {len(nodes) - 4} more" if len(nodes) > 4 else ""
-    return "; ".join(parts) + more
-
-
-def vm_summary(evidence: Evidence) -> str:
+def summary(evidence: Evidence) -> str:
     """Say in one sentence what the VM step saw."""
     vm = evidence.vm
     parts = [
@@ -503,10 +503,14 @@ def vm_summary(evidence: Evidence) -> str:
     ]
     if vm.missing:
         parts.append(f"no VM found for {', '.join(vm.missing[:4])}")
-    silent = [one.name for one in vm.hypervisors if not one.answered]
+    silent = [one.name for one in vm.hypervisors if one.silent]
     if silent:
-        shown = ", ".join(silent[:4]) + (f" and {len(silent) - 4} more" if len(silent) > 4 else "")
-        parts.append(f"no answer from {shown}")
+        parts.append(f"no answer from {_some(silent)}")
+    closed = [one.name for one in vm.hypervisors if not one.answered and not one.silent]
+    if closed:
+        parts.append(f"not told by {_some(closed)}")
+    if vm.rates_missing:
+        parts.append("no CPU and storage rates yet")
     if vm.notifications:
         names = ", ".join(dict.fromkeys(one.name for one in vm.notifications))
         parts.append(f"notifications: {names}")
@@ -515,8 +519,8 @@ def vm_summary(evidence: Evidence) -> str:
     return "; ".join(parts) or "nothing found"
 
 
-def _answer(evidence: Evidence, name: str) -> HypervisorAnswer | None:
-    return next((one for one in evidence.vm.hypervisors if one.name == name), None)
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _rows(vm: VmState, evidence: Evidence) -> tuple[Proof, ...]:
@@ -556,10 +560,9 @@ def _finding(
     *,
     time: float | None = None,
     proofs: tuple[Proof, ...] = (),
-    step: Step = Step.VM,
 ) -> Finding:
     return Finding(
-        step=step,
+        step=Step.VM,
         cause=Cause.NODE,
         reason=reason,
         strength=strength,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage.cascade import app, machine, pod, proxy
+from triage.cascade import app, machine, node, pod, proxy
 from triage.cascade.finding import Finding, time_of
 from triage.evidence import (
     AppEvidence,
@@ -134,7 +134,7 @@ def _summary(evidence: Evidence, step: Step, reading: proxy.Reading) -> str:
         return app.summary(evidence)
     if step is Step.POD:
         return pod.summary(evidence, time_of(evidence))
-    return machine.node_summary(evidence) if step is Step.NODE else machine.vm_summary(evidence)
+    return node.summary(evidence) if step is Step.NODE else machine.summary(evidence)
 
 
 def _metric_summary(evidence: Evidence) -> str:

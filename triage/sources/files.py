@@ -64,10 +64,19 @@ class FileSource:
                 for line in part.split(b"\n")[:-1]:
                     yield line
 
-    async def gather(self, ref: LogRef, collect: Callable[[Sequence[str]], T]) -> T:
-        """Run `collect` over the paths of a log in a thread (see `triage.sources.proxy`)."""
-        paths = await self._blocking(lambda: self.paths(ref, float("-inf")), ref)
-        return await self._blocking(lambda: collect(paths), ref)
+    async def gather(
+        self, ref: LogRef, start: float, collect: Callable[[Sequence[str], Callable[[], bool]], T]
+    ) -> T:
+        """Run `collect` over the paths of a log in a thread (see `triage.sources.proxy`).
+
+        When this is cancelled, `collect` is told to stop, and is not waited for: a disk may hang.
+        """
+        paths = await self._blocking(lambda: self.paths(ref, start), ref)
+        stopped = threading.Event()
+        try:
+            return await self._blocking(lambda: collect(paths, stopped.is_set), ref)
+        finally:
+            stopped.set()
 
     def paths(self, ref: LogRef, start: float) -> list[str]:
         """The files of a log that may hold lines from `start` on, oldest first. Blocks."""

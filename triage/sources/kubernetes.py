@@ -185,6 +185,27 @@ class KubernetesLooker:
             self.client, kind, namespace, watcher, state, monotonic=self._monotonic
         )  # fmt: skip
 
+    def known(self, selector: PodSelector) -> object | None:
+        """Give something that changes with the pods of a selector, without asking the API server.
+
+        None: the watch does not tell now.
+        """
+        state = self.watches.get(selector.namespace)
+        labels = selector.selector or self.memory.selector(selector.shown)
+        if state is None or state.synced_at is None or state.problem or labels is None:
+            return None
+        try:
+            kept = self.memory.pods(selector.namespace, parse_selector(labels))
+        except ValueError:
+            return None
+        return frozenset((key_of(one.state), one.state.gone, one.state.ready) for one in kept)
+
+    @property
+    def problem(self) -> str:
+        """Why the watches do not work now; "" while they do."""
+        said = [one.problem for one in self.watches.values() if one.problem]
+        return "; ".join(dict.fromkeys(said))
+
     # Pods
 
     async def pods(self, target: Target, selector: PodSelector, window: Window) -> PodEvidence:

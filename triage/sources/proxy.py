@@ -13,7 +13,8 @@ Rules
   by their share of everything. It reconnects for as long as it runs. After a reconnect it
   goes on behind the last line that it saw: the source is asked from that line's time on, and what
   was seen already is skipped. A good request bears no text, so that masking it costs nothing.
-- Files are read in bulk (`triage.proxylog.bulk`), outside the event loop.
+- Files are read in bulk (`triage.proxylog.bulk`), outside the event loop. Reading stops when
+  nobody waits for it any more: after `file_timeout`, or when the look is cancelled.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from triage.evidence import (
     Target,
     Window,
 )
+from triage.proxylog import bulk
 from triage.proxylog.flags import classify, server_fault
 from triage.proxylog.formats import Format, compile_format
 from triage.proxylog.match import Wanted, rank, settle
@@ -64,6 +66,8 @@ class ProxySettings:
     """How long after a request's start its line may be written: duration, flush, log collection."""
     timeout: float = 20.0
     """For one log in a look."""
+    file_timeout: float = 15.0
+    """The same for one on disk, which is read to its end."""
     max_bytes: int = 64 * 1024 * 1024
     """Of one log in a look; files on disk are not bound by it."""
     max_lines: int = 500_000
@@ -98,14 +102,21 @@ class Gathered:
     problem: str = ""
 
 
+Stopped = Callable[[], bool]
+"""Whether nobody waits any more."""
+
+
 @runtime_checkable
 class BulkSource(Protocol):
     """A source that has its logs as files, which can be read in bulk."""
 
-    async def gather(self, ref: LogRef, collect: Callable[[Sequence[str]], Gathered]) -> Gathered:
+    async def gather(
+        self, ref: LogRef, start: float, collect: Callable[[Sequence[str], Stopped], Gathered]
+    ) -> Gathered:
         """Run `collect` over the paths of a log, oldest first, outside the event loop.
 
-        Raises SourceError.
+        Files last written before `start` are left out. `collect` is to return soon after the
+        function that it is given says so: then the caller was cancelled. Raises SourceError.
         """
         ...
 
@@ -234,14 +245,17 @@ class ProxyLooker:
 
     async def _read(self, target: Target, window: Window, ref: ProxyRef) -> Gathered:
         where, role, pod = ref
-        form = compile_format(self._settings.format)
-        collector = Collector(form, target, window, self._settings, role, pod)
+        settings = self._settings
+        form = compile_format(settings.format)
+        collector = Collector(form, target, window, settings, role, pod)
+        in_bulk = isinstance(self._source, BulkSource)
+        timeout = settings.file_timeout if in_bulk else settings.timeout
         try:
-            async with self._limit, asyncio.timeout(self._settings.timeout):
+            async with self._limit, asyncio.timeout(timeout):
                 await self._read_into(collector, target, window, where)
         except TimeoutError:
             collector.gathered.problem = (
-                f"{pod}: its log was not read to the end within {self._settings.timeout:g} s"
+                f"{pod}: its log was not read to the end within {timeout:g} s"
             )
         except SourceError as error:
             collector.gathered.problem = f"{pod}: {error}"
@@ -251,13 +265,15 @@ class ProxyLooker:
         self, collector: Collector, target: Target, window: Window, where: LogRef
     ) -> None:
         if isinstance(self._source, BulkSource):
-            from triage.proxylog import bulk  # noqa: PLC0415 - polars, only where it is used
 
-            def collect(paths: Sequence[str]) -> Gathered:
-                bulk.collect(paths, self._settings.format, target, window, collector)
+            def collect(paths: Sequence[str], stopped: Stopped) -> Gathered:
+                form, late = self._settings.format, self._settings.written_late
+                bulk.collect(
+                    paths, form, target, window, collector, written_late=late, stopped=stopped
+                )
                 return collector.gathered
 
-            await self._source.gather(where, collect)
+            await self._source.gather(where, window.start, collect)
             return
         until = min(self._clock(), window.end + self._settings.written_late)
         joiner = Joiner()

@@ -1,0 +1,1 @@
+"""SNMP as triage needs it: asking and being notified, by pysnmp, and what the values mean."""
