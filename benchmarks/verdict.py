@@ -41,6 +41,8 @@ INTERVAL, TIMEOUT = 5.0, 3.0
 """Seconds, of scrapes and probes."""
 BOUND = INTERVAL + TIMEOUT + 2.0
 LINE_BOUND = 3.0
+RECOVERY = INTERVAL + 1.0
+"""Seconds without a fault between two rounds: two good samples."""
 ENOUGH = 5
 """Failed requests of other clients that make an outage (`triggers.proxy_errors`)."""
 TARGETS = 100
@@ -116,8 +118,9 @@ def _faults(folder: Path, quick: bool) -> Iterator[Result]:
     with ExitStack() as stack:
         if machine is not None:
             stack.enter_context(machine)
+        settings = {"incidents": {"recovery": RECOVERY}}
         stage = stack.enter_context(
-            Stage(folder, machine, interval=INTERVAL, timeout=TIMEOUT, route_timeout=1.0)
+            Stage(folder, machine, settings, interval=INTERVAL, timeout=TIMEOUT, route_timeout=1.0)
         )
         for name, cause, make in faults[:: 3 if quick else 1]:
             progress(f"verdict: {name}")

@@ -55,7 +55,7 @@ def _once(text: str) -> str:
 
 _PEM = re.compile(
     r"(-----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?-----)"
-    r"(?:[^-]|-(?!----))*+"  # up to the next armour line, or all there is
+    r"(?:[^-]|-(?!----))*"  # up to the next armour line, or all there is
     r"(-----END\ [A-Z0-9 ]{0,40}-----)?",
     re.ASCII | re.VERBOSE,
 )
@@ -86,7 +86,7 @@ def _key_line(text: str) -> str:
 _FORMS = re.compile(
     r"""
     (?: (?<![A-Za-z0-9_-]) | (?<=%[0-9A-Fa-f][0-9A-Fa-f]) ) (?:
-        eyJ[A-Za-z0-9_-]{8,}+ (?:\.[A-Za-z0-9_=-]++){1,4}+       # JSON Web Token, signed or sealed
+        eyJ[A-Za-z0-9_-]{8,}+ (?:\.[A-Za-z0-9_=-]++){1,4}       # JSON Web Token, signed or sealed
       | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16} (?![A-Za-z0-9])      # AWS access key id
       | AIza[A-Za-z0-9_-]{35}                                    # Google API key
       | ya29\.[A-Za-z0-9_-]{16,}+                                # Google OAuth
@@ -123,29 +123,34 @@ def _hooks(text: str) -> str:
     return _HOOKS.sub(lambda found: found[1] + MASK, text)
 
 
-# Headers
+# Headers. Possessive quantifiers are for single characters only: of groups, CPython before 3.11.5
+# gives some of the text back (gh-106052), and with it the end of a secret.
 
 _SEPARATOR = r"""
-    \\{0,4}+ ["']?+ [ \t]{0,8}+ (?: [:=] | (?<=["']) ,) [ \t]{0,8}+ (?: b?\\{0,4}["'] )?+
+    \\{0,4}+ ["']?+ [ \t]{0,8}+ (?: [:=] | (?<=["']) ,) [ \t]{0,8}+
+    (?: b?\\{0,4}["'] | (?! b?\\{0,4}["'] ) )
 """
 """After a header's name: `: `, `=`, `": "`, `', b'` (headers printed as a list of pairs)."""
 
+_SCHEMES = (
+    "AWS4-HMAC-SHA256 | Bearer | Basic | Digest | Negotiate | NTLM | Token | ApiKey | Hawk"
+    " | DPoP | GNAP"
+)
 _AUTHORIZATION = re.compile(
     rf"""
     ( authorization | x-(?:api|auth|access)-(?:key|token) | x-amz-security-token
     | x-vault-token | x-(?:csrf|xsrf)-token | x-forwarded-access-token
     | x-goog-iap-jwt-assertion | x-forwarded-client-cert-key )
     ( {_SEPARATOR} )
-    ( (?: AWS4-HMAC-SHA256 | Bearer | Basic | Digest | Negotiate | NTLM | Token | ApiKey | Hawk
-        | DPoP | GNAP ) [ ]{{1,8}}+ )?+
+    ( (?: {_SCHEMES} ) [ ]{{1,8}}+ | (?! (?: {_SCHEMES} ) [ ] ) )
     (?!{re.escape(MASK)}) (?: [A-Za-z0-9_-]{{1,40}}="[^"\r\n]*+"? | [^\s,;"'\\]++ )
-    (?: [ ]{{0,8}}+ , [ ]{{0,8}}+ [A-Za-z0-9_-]{{1,40}}+ = (?:"[^"\r\n]*+"? | [^\s,"']*+) )*+
+    (?: [ ]{{0,8}}+ , [ ]{{0,8}}+ [A-Za-z0-9_-]{{1,40}}+ = (?:"[^"\r\n]*+"? | [^\s,"']*+) )*
     """,
     _FLAGS,
 )
 _SCHEME = re.compile(
     r"""
-    (?<![A-Za-z0-9]) (bearer|basic) ( (?:[ ]|%20|\+){1,4}+ | :[ ]? ) ([A-Za-z0-9._~+/-]{6,}+=*+)
+    (?<![A-Za-z0-9]) (bearer|basic) ( (?:[ ]|%20|\+){1,4} | :[ ]? ) ([A-Za-z0-9._~+/-]{6,}+=*+)
     """,
     _FLAGS,
 )
@@ -153,7 +158,7 @@ _COOKIE = re.compile(
     rf"""
     (?<![A-Za-z0-9]) ( (set-)? cookies? (?: 2 | \[\] )? ) ( {_SEPARATOR} )
     (?P<pairs> [^\s=;"',\\]{{1,256}}+ = [^;"'\s\\]*+
-        (?: ; [ ]{{0,8}}+ [^\s=;"',\\]{{1,256}}+ (?: = [^;"'\s\\]*+ )? )*+ )
+        (?: ; [ ]{{0,8}}+ [^\s=;"',\\]{{1,256}}+ (?: = [^;"'\s\\]*+ )? )* )
     """,
     _FLAGS,
 )
@@ -239,22 +244,22 @@ _NAMES = r"""
 
 _QUOTED = r"""
     \\{1,4}" [^"\\\r\n]*+ | \\{1,4}' [^'\\\r\n]*+
-  | " (?:[^"\\\r\n]|\\.)*+ | ' (?:[^'\\\r\n]|\\.)*+
+  | " (?:[^"\\\r\n]|\\.)* | ' (?:[^'\\\r\n]|\\.)*
 """
 _BARE = r"""
     (?: [^\s&"'\\,;(){}\[\]<>#%]
       | %(?!26|22|27)
       | \\(?!["'nrt])
       | [,;)}\]>\#] (?! \s | \Z | ["'\\] | [A-Za-z0-9_.-]{1,40}+ [=:] )
-      | (?<![=:\s]) [({\[<] )++
+      | (?<![=:\s]) [({\[<] )+
 """
 """Up to white space, a quote, `&`, or a comma or bracket that ends it rather than being in it."""
 
 _FIELD = re.compile(
     rf"""
-    (?: {_NAMES} ) [0-9]{{0,2}}+ (?![a-z]) (?:\[\])?+
-    (?: \\{{0,4}}["'] )?+ [ \t]{{0,8}}+ (?: => | :=  | [:=] | %3d ) [ \t]{{0,8}}+
-    (?: (?:b|u|rb) (?=["']) )?+
+    (?: {_NAMES} ) [0-9]{{0,2}}+ (?![a-z]) (?:\[\])?
+    (?: \\{{0,4}}["'] )? [ \t]{{0,8}}+ (?: => | :=  | [:=] | %3d ) [ \t]{{0,8}}+
+    (?: (?:b|u|rb) (?=["']) )?
     """,
     re.ASCII | re.VERBOSE,
 )
@@ -268,7 +273,7 @@ _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _IN_QUERY = re.compile(
     r"""
     ( (?:[?&;]|%26|%3f) (?:code|key|sid|session|ticket|hmac|hash|pass|s) (?:=|%3d) )
-    ( (?:[^\s&"'\#%]|%(?!26|22|27))++ )
+    ( (?:[^\s&"'\#%]|%(?!26|22|27))+ )
     """,
     _FLAGS,
 )

@@ -496,7 +496,7 @@ TEMPLATES = Path("/usr/share/prometheus/alertmanager/default.tmpl")
 """Debian's Alertmanager reads it from there, whatever it is told."""
 
 
-def _with_templates() -> list[str]:
+def with_templates() -> list[str]:
     """What to run Alertmanager by where it is unpacked only: with its files where it looks."""
     unpacked = ROOT / ".build" / "unpacked" / "usr" / "share"
     if TEMPLATES.exists() or not (unpacked / TEMPLATES.relative_to("/usr/share")).exists():
@@ -523,7 +523,7 @@ class Alertmanager(Daemon):
         }
         config.write_text(json.dumps({"route": route, "receivers": [receiver]}))
         command = [
-            *_with_templates(),
+            *with_templates(),
             binary("prometheus-alertmanager"),
             f"--config.file={config}",
             f"--storage.path={folder / 'alertmanager'}",

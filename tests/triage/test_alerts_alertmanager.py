@@ -27,6 +27,7 @@ from tests.triage.alert_cases import (
     told,
     until,
 )
+from tests.triage.site import with_templates
 from triage.alerts.alertmanager import (
     AlertmanagerClient,
     AlertmanagerSettings,
@@ -186,6 +187,7 @@ async def alertmanager(folder: Path) -> AsyncIterator[Real]:
         )
         url = f"http://127.0.0.1:{free_port()}"
         process = await asyncio.create_subprocess_exec(
+            *with_templates(),
             program,
             f"--config.file={folder / 'am.yml'}",
             f"--storage.path={folder / 'am'}",

@@ -803,3 +803,12 @@ def test_the_monitors_other_probes_say_nothing_of_the_failed_one() -> None:
     assert cascade.decide(case).reason != "answered_well"
     own = replace(case, proxy=proxy(replace(good, time=T + 0.1)))
     assert cascade.decide(own).reason == "answered_well"
+
+
+def test_a_vm_that_ran_again_before_the_first_failed_request_is_not_its_cause() -> None:
+    paused = (notification("vmPaused", T - 20), notification("vmRunning", T - 8))
+    own = evidence(proxy(RESET), vm_part=vms(vm(), notifications=paused), trigger=Trigger.PROXY_LOG)
+    told = replace(own, anomaly=replace(own.anomaly, last_good=None))
+    assert cascade.decide(told).cause is Cause.COMMUNICATION
+    probed = replace(told, anomaly=replace(told.anomaly, trigger=Trigger.METRIC))
+    assert cascade.decide(probed).reason == "vm_not_running"

@@ -158,7 +158,9 @@ def fault_time(anomaly: Anomaly, target: Target, now: float) -> FaultTime:
         early = late = 0.0
     time = min(first_bad(anomaly, target), anomaly.time) if sampled else anomaly.time
     good = last_good(anomaly, target)
-    before = good if good is not None else time - 2 * interval
+    # Of failed requests the first is known; samples have gaps, in which it can have begun
+    gap = 0.0 if anomaly.trigger is Trigger.PROXY_LOG and not sampled else 2 * interval
+    before = good if good is not None else time - gap
     # A gap in the samples is no reason to look for causes hours ago
     begin = max(before, time - 4 * interval - target.probe_timeout)
     begin = min(begin, time) - early - CLOCK_SLACK

@@ -196,6 +196,11 @@ _STRICT = {
     "method": r"(?:[A-Za-z0-9_.$]+(?:-[A-Za-z0-9_.$]+)*|-|)",
     "details": r'(?:[\w.:/-]+(?:\{[^\s{}"]*\}|\[[^\s|;,"]*\])?|)',
 }
+_QUICK = {
+    _NUMBER: r"(?:\d++|-)",
+    _STRICT["details"]: f"(?:via_upstream|-|{_STRICT['details']})",
+}
+"""For a strict class, one of its values or a part of them that is told sooner."""
 _ANYTHING = frozenset(
     {"user_agent", "forwarded_for", "request_id", "authority", "transport_failure", ""}
 )
@@ -506,7 +511,7 @@ def _octets(elements: Sequence[_Element], place: int, *, loose: bool) -> str:
     field = elements[place]
     assert isinstance(field, Field)  # noqa: S101 - the caller's choice
     if field.strict:
-        return r"(?:\d++|-)" if field.strict == _NUMBER else field.strict
+        return _QUICK.get(field.strict, field.strict)
     before = elements[place - 1] if place else None
     after = elements[place + 1] if place + 1 < len(elements) else None
     delimiters = _delimiters(before, after)

@@ -19,9 +19,9 @@ out even is done again with the expression that leaves them out, which takes twi
 JSON. The members that count are decoded, the others only checked, by the decoder that the line
 parser uses.
 
-What was made out once is kept, within bounds, since it comes again: about a second whether it is in
-the window, about a user agent, status, flags and details what there is to do. Status, flags and
-details tell of a failure, or of none, when no value of the fields beside them could change that.
+What has been made out of a user agent, status, flags and details is kept, within bounds, since they
+come again. Status, flags and details tell of a failure, or of none, when no value of the fields
+beside them could change that.
 """
 
 from __future__ import annotations
@@ -99,16 +99,13 @@ _DROPPED_TOO = _DROPPED | {_COUNT_FAILED}
 
 
 class _Memory(dict[Any, int]):
-    """What is known; 0 for anything else. Begins anew when it comes to more than `OCTETS`, about."""
+    """What is known. Begins anew when it holds more than `OCTETS`, about."""
 
     OCTETS = 8 * 1024 * 1024
 
     def __init__(self) -> None:
         super().__init__()
         self._held = 0
-
-    def __missing__(self, key: Any) -> int:
-        return 0
 
     def keep(self, key: Any, value: int, size: int) -> int:
         """Keep a value; `size` is the key's, in octets."""
@@ -119,17 +116,19 @@ class _Memory(dict[Any, int]):
         self[key] = value
         return value
 
-    def look_up(self, keys: Callable[[], Iterable[Any]], find: Callable[[Any], int]) -> bytes:
-        """What is known of each key, or found out now."""
-        found = bytes(map(self.__getitem__, keys()))
-        if 0 not in found:
-            return found
-        filled = bytearray(found)
-        for index, key in enumerate(keys()):
-            if not filled[index]:
-                size = sum(map(len, key)) if isinstance(key, tuple) else len(key)
-                filled[index] = self[key] or self.keep(key, find(key), size)
-        return bytes(filled)
+    def of(
+        self,
+        keys: Callable[[], Iterable[tuple[bytes, ...]]],
+        find: Callable[[tuple[bytes, ...]], int],
+    ) -> bytes:
+        """What is known of each of a block's keys, or found out now. A block's keys fit in here."""
+        while True:
+            try:
+                return bytes(map(self.__getitem__, keys()))
+            except KeyError:
+                for key in set(keys()):
+                    if key not in self:
+                        self.keep(key, find(key), sum(map(len, key)))
 
 
 class _Judge:
@@ -160,7 +159,7 @@ class _Judge:
         if agent is None or self._agent.search(agent[:AGENT_LIMIT]):
             return _MATTERS
         outcome = tuple(values.get(name) for name in OUTCOME)
-        return self._outcomes[outcome] or self._outcomes.keep(
+        return self._outcomes.get(outcome) or self._outcomes.keep(
             outcome, _failed(*outcome), sum(map(len, map(str, outcome)))
         )
 
@@ -227,7 +226,6 @@ class _TextFilter:
     def __init__(self, form: TextFormat, judge: _Judge) -> None:
         self._form = form
         self._judge = judge
-        self._places = _Memory()
         self._verdicts = _Memory()
         self._expressions: dict[tuple[bool, bool], _Expression] = {}
         parts = form.octets(loose=False) or []
@@ -249,14 +247,13 @@ class _TextFilter:
         moments = [groups[at] for at in expression.moments]
         if not _even(block, expression, moments[-1]):
             return None
-        lines = len(moments[-1])
-        places = self._places.look_up(lambda: zip(*moments, strict=True), self._place)
-        if places.count(_OUTSIDE) == lines:
-            return Sorted([], lines)
+        places = {one: self._place(one) for one in set(zip(*moments, strict=True))}
+        if set(places.values()) == {_OUTSIDE}:
+            return Sorted([], len(moments[-1]))
         keys = [groups[at] for at in expression.keys]
-        fates = self._verdicts.look_up(lambda: zip(*keys, strict=True), self._verdict)
-        if places.count(_INSIDE) < lines:
-            pairs = zip(places, fates, strict=True)
+        fates = self._verdicts.of(lambda: zip(*keys, strict=True), self._verdict)
+        if set(places.values()) != {_INSIDE}:
+            pairs = zip(map(places.__getitem__, zip(*moments, strict=True)), fates, strict=True)
             fates = bytes(fate if place == _INSIDE else place for place, fate in pairs)
         return _sorted(block, fates, failed_too)
 
@@ -388,7 +385,7 @@ class _JsonFilter:
         except (ValueError, AttributeError, RecursionError):  # for the line parser to say
             return _UNSURE
         key, times = values[: len(self._members)], values[len(self._members) :]
-        verdict = self._verdicts[key] or self._verdicts.keep(key, self._verdict(key), len(raw))
+        verdict = self._verdicts.get(key) or self._verdicts.keep(key, self._verdict(key), len(raw))
         if verdict == _UNSURE:
             return verdict
         place = self._judge.time(self._time(times))
