@@ -38,6 +38,7 @@ from tests.triage.scene import (
 )
 from triage import cascade
 from triage.cascade.causes import MEANING, REASONS
+from triage.cascade.flag_aware import BEYOND_DOUBT
 from triage.evidence import (
     AppLine,
     Cause,
@@ -712,6 +713,8 @@ def test_figure_4_to_the_letter(name: str) -> None:
     assert verdict.policy is Policy.PAPER
 
 
+STANDS = frozenset().union(*BEYOND_DOUBT.values())
+
 _ANY_LOOK = st.sampled_from([RAN, failed(), Look(), replace(RAN, problems=("one pod unread",))])
 _LINES = st.lists(
     st.sampled_from([RESET, REFUSED, NO_HOST, UNREACHED, TIMEOUT, request(), request(status=200)]),
@@ -748,7 +751,7 @@ def test_any_evidence_is_decided(
     verdict = cascade.decide(whole, policy)
     assert verdict.reason in REASONS[verdict.cause]
     assert [one.step for one in verdict.steps] == list(Step)
-    if verdict.confidence is CERTAIN and verdict.reason not in {"vm_not_running", "vm_restarted"}:
+    if verdict.confidence is CERTAIN and verdict.reason not in STANDS:
         assert not verdict.unknowns
     again = msgspec.json.decode(msgspec.json.encode(whole), type=Evidence)
     assert cascade.decide(again, policy) == verdict
@@ -812,3 +815,12 @@ def test_a_vm_that_ran_again_before_the_first_failed_request_is_not_its_cause() 
     assert cascade.decide(told).cause is Cause.COMMUNICATION
     probed = replace(told, anomaly=replace(told.anomaly, trigger=Trigger.METRIC))
     assert cascade.decide(probed).reason == "vm_not_running"
+
+
+def test_a_container_that_was_killed_for_memory_was_so_whatever_nobody_looked_at() -> None:
+    """Sites without hypervisors in the configuration get certain verdicts, too."""
+    case, *_ = CASES["oom killed, running again"]
+    unseen = replace(case, vm=vms(look=Look(problems=("no hypervisors are configured",))))
+    verdict = cascade.decide(unseen)
+    assert (verdict.reason, verdict.confidence) == ("oom_killed", CERTAIN)
+    assert verdict.unknowns

@@ -127,12 +127,16 @@ def _explained(found: list[Finding]) -> list[Finding]:
     return [replace(one, residual=True) if machine_is and one.late else one for one in found]
 
 
-def _beyond_doubt(cause: Finding) -> bool:
-    """Tell whether the finding stands whatever the unseen layers would have shown.
+BEYOND_DOUBT: dict[Step, frozenset[str]] = {
+    Step.VM: frozenset({"vm_not_running", "vm_restarted"}),
+    Step.POD: frozenset({"oom_killed", "image", "container_config", "unschedulable", "missing"}),
+}
+"""Reasons that stand whatever the unseen layers would have shown: a VM that does not run does not
+serve; the kernel, the kubelet and the scheduler say themselves why a container is not there."""
 
-    A VM that does not run does not serve, whatever its pod's log holds.
-    """
-    return cause.step is Step.VM and cause.reason in {"vm_not_running", "vm_restarted"}
+
+def _beyond_doubt(cause: Finding) -> bool:
+    return cause.reason in BEYOND_DOUBT.get(cause.step, frozenset())
 
 
 def _only_fallback(cause: Finding, reading: proxy.Reading) -> bool:

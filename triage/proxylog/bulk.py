@@ -8,14 +8,15 @@ Rules
 - A file that is sorted by the time of writing is entered by bisection. It counts as sorted when a
   spread of samples is; a line at `p` that was written before the window proves that all before `p`
   were, and a line is written at its request's end (START_TIME + DURATION) and a flush.
-- Reading ends at the first line that was written `written_late` after the window's end, or when
-  nobody wants it any more (`stopped`).
+- Reading ends at a file's end, in a sorted one behind the lines that were written `written_late`
+  after the window's end, and when nobody wants it any more (`stopped`).
 """
 
 from __future__ import annotations
 
 import gzip
 import itertools
+import math
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,13 +72,11 @@ def collect(
     reader = _Reader(compiled, target, window, sink)
     until = window.end + written_late
     for path in paths:
-        for chunk in chunks(path, compiled, window.start):
+        for chunk in chunks(path, compiled, window.start, until):
             for block in blocks(chunk, BLOCK):
                 if stopped():
                     return
                 reader.take(block)
-            if _written_after(chunk, compiled, until):
-                break
         reader.flush()
 
 
@@ -94,11 +93,16 @@ def open_log(path: str) -> BinaryIO:
     return file
 
 
-def chunks(path: str, form: Format, start: float, size: int = CHUNK) -> Iterator[bytes]:
-    """A file's content in whole lines, from about `start` on; over-long lines are cut."""
+def chunks(
+    path: str, form: Format, start: float, until: float = math.inf, size: int = CHUNK
+) -> Iterator[bytes]:
+    """A file's content in whole lines; over-long lines are cut.
+
+    Of one that is sorted, from about `start` to some time behind `until`.
+    """
     with open_log(path) as file:
-        if not isinstance(file, gzip.GzipFile):
-            file.seek(entry(file, form, start))
+        ordered = not isinstance(file, gzip.GzipFile) and _is_sorted(file, form)
+        file.seek(_bisect(file, form, start) if ordered else 0)
         rest = b""
         skipping = False
         while data := _read(file, size):
@@ -107,8 +111,10 @@ def chunks(path: str, form: Format, start: float, size: int = CHUNK) -> Iterator
                 skipping = not newline
             end = data.rfind(b"\n") + 1
             if end:
-                yield rest + data[:end]
-                rest = data[end:]
+                chunk, rest = rest + data[:end], data[end:]
+                yield chunk
+                if ordered and _written_after(chunk, form, until):
+                    return
             elif not skipping:
                 rest += data
             if len(rest) > LONGEST:
@@ -137,10 +143,11 @@ def _read(file: BinaryIO, size: int) -> bytes:
 
 def entry(file: BinaryIO, form: Format, start: float) -> int:
     """An offset, at a line's beginning, before which no line is of a request begun at `start`."""
-    size = file.seek(0, os.SEEK_END)
-    if size < 4 * _PROBE or not _is_sorted(file, form, size):
-        return 0
-    low, high = 0, size
+    return _bisect(file, form, start) if _is_sorted(file, form) else 0
+
+
+def _bisect(file: BinaryIO, form: Format, start: float) -> int:
+    low, high = 0, file.seek(0, os.SEEK_END)
     while high - low > _PROBE:
         middle = (low + high) // 2
         found = _written(file, form, middle)
@@ -151,7 +158,11 @@ def entry(file: BinaryIO, form: Format, start: float) -> int:
     return low
 
 
-def _is_sorted(file: BinaryIO, form: Format, size: int) -> bool:
+def _is_sorted(file: BinaryIO, form: Format) -> bool:
+    """Whether a spread of samples is; small files are not looked at."""
+    size = file.seek(0, os.SEEK_END)
+    if size < 4 * _PROBE:
+        return False
     times = []
     for part in range(_SAMPLES):
         found = _written(file, form, size * part // _SAMPLES)

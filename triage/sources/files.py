@@ -59,7 +59,7 @@ class FileSource:
         """Give the lines of a file and its predecessors; see `LogSource`."""
         del end  # what was written late is not told from outside; the caller compares times
         for path in await self._blocking(lambda: self.paths(ref, start), ref):
-            parts = chunks(path, AutoFormat(), start, self._settings.block)
+            parts = chunks(path, AutoFormat(), start, size=self._settings.block)
             while part := await self._blocking(partial(next, parts, b""), ref):
                 for line in part.split(b"\n")[:-1]:
                     yield line
