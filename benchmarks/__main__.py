@@ -32,7 +32,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "events": lambda folder, quick: events.measure(folder, 10 if quick else 60),
     "nodes": lambda folder, quick: node_lookup.measure(folder, 1 if quick else 5),
     "proxylog": lambda folder, quick: proxylog.measure(
-        folder, 2 if quick else 5, 50_000 if quick else 300_000, 300_000 if quick else 3_000_000
+        folder, 2 if quick else 5, 100_000 if quick else 1_000_000, 0 if quick else 3_000_000
     ),
     "verdict": verdict.measure,
     "memory": lambda folder, quick: footprint.measure(folder, 2 if quick else 8),

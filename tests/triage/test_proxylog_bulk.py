@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import random
 import re
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.triage.test_proxylog_formats import SANE, printed
+from triage.assembly import PATIENCE, assemble
+from triage.config import load
 from triage.cri import Joiner
 from triage.evidence import ProxyRequest, ProxyRole, Target, Window
 from triage.proxylog import bulk
 from triage.proxylog.formats import ENVOY_TEXT, ISTIO_JSON, ISTIO_TEXT, compile_format
+from triage.sources.files import FileSource
+from triage.sources.logs import LogRef
 from triage.sources.proxy import Collector, ProxySettings
 
 DOCUMENT = json.loads((Path(__file__).parent / "data/envoy/recordings.json").read_text())
@@ -419,6 +427,51 @@ def test_an_unsorted_file_is_read_from_its_beginning(tmp_path: Path) -> None:
     path.write_text("".join(lines[2000:] + lines[:2000]))
     with path.open("rb") as file:
         assert bulk.entry(file, compile_format("istio"), 1_700_560_800.0 + 3900) == 0
+
+
+def test_an_unsorted_file_is_read_to_its_end(tmp_path: Path) -> None:
+    """What it begins with may all be later than the window."""
+    path = tmp_path / "access.log"
+    sorted_log(path, 4000)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[2000:] + lines[:2000]))
+    sink = collector("istio", TARGET, Window(start=1_700_560_800.0, end=1_700_560_805.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "CHUNK", 64 * 1024)
+        window = Window(start=1_700_560_800.0, end=1_700_560_805.0)
+        bulk.collect([str(path)], "istio", TARGET, window, sink)
+    assert sink.gathered.in_window == 6
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_look_stops_its_reading(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text("x\n")
+    reading, ended = threading.Event(), threading.Event()
+
+    def collect(paths: Sequence[str], stopped: Callable[[], bool]) -> None:
+        assert paths == [str(path)]
+        reading.set()
+        until = time.monotonic() + 20
+        while not stopped() and time.monotonic() < until:
+            time.sleep(0.001)
+        if stopped():
+            ended.set()
+
+    task = asyncio.create_task(FileSource().gather(LogRef(pod=str(path)), 0.0, collect))
+    assert await asyncio.to_thread(reading.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(ended.wait, 20)
+
+
+def test_who_waits_for_the_answer_has_more_time(tmp_path: Path) -> None:
+    config = tmp_path / "triage.yaml"
+    config.write_text('targets: [{name: front, proxy_files: ["/var/log/x"]}]')
+    hurried, patient = (assemble(load(config), patient=one) for one in (False, True))
+    assert patient.settings.investigator.step_timeout == PATIENCE
+    assert hurried.settings.investigator.step_timeout > ProxySettings().file_timeout
 
 
 def test_packed_and_broken_files(tmp_path: Path) -> None:

@@ -94,18 +94,19 @@ def open_log(path: str) -> BinaryIO:
 
 
 def chunks(
-    path: str, form: Format, start: float, until: float = math.inf, size: int = CHUNK
+    path: str, form: Format, start: float, until: float = math.inf, size: int = 0
 ) -> Iterator[bytes]:
     """A file's content in whole lines; over-long lines are cut.
 
-    Of one that is sorted, from about `start` to some time behind `until`.
+    Of one that is sorted, from about `start` to some time behind `until`. `size`: octets read at
+    once, if not `CHUNK`.
     """
     with open_log(path) as file:
         ordered = not isinstance(file, gzip.GzipFile) and _is_sorted(file, form)
         file.seek(_bisect(file, form, start) if ordered else 0)
         rest = b""
         skipping = False
-        while data := _read(file, size):
+        while data := _read(file, size or CHUNK):
             if skipping:
                 _, newline, data = data.partition(b"\n")
                 skipping = not newline
