@@ -169,10 +169,12 @@ class Service:
                 web=self.config.web.listen_address,
             )
             self._notifier.ready(self._status())
-            async with asyncio.TaskGroup() as group:
-                alive = group.create_task(self._alive())
+            alive = asyncio.create_task(self._alive())
+            try:  # no TaskGroup: what ends the service is to come out as it is, for one clear line
                 await self._act_until_stopped()
+            finally:
                 alive.cancel()
+                await asyncio.gather(alive, return_exceptions=True)
         finally:
             self._notifier.stopping()
             await pages.stop()
