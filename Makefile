@@ -75,7 +75,8 @@ reference: install ## docs/triage-reference.md anew from the code
 lock: .build/uv/bin/uv ## requirements/ anew from pyproject.toml (UPGRADE=--upgrade for new versions)
 	@mkdir -p requirements
 	@$(LOCK) pyproject.toml -o requirements/runtime.txt
-	@$(LOCK) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra syslog -c requirements/runtime.txt -o requirements/syslog.txt
+	@$(LOCK) pyproject.toml --group dev -c requirements/syslog.txt -o requirements/dev.txt
 	@$(LOCK) --group build -o requirements/build.txt
 	@! grep -nE 'https?://' requirements/*.txt
 
