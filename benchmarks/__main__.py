@@ -17,7 +17,18 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import busy, events, footprint, node_lookup, proxylog, refresh, serving, verdict
+from benchmarks import (
+    busy,
+    events,
+    footprint,
+    node_lookup,
+    proxylog,
+    refresh,
+    serving,
+    syslog_causality,
+    syslog_mine,
+    verdict,
+)
 from benchmarks.processes import pin, scratch
 from benchmarks.report import Result, table
 
@@ -35,6 +46,10 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         folder, 2 if quick else 5, 100_000 if quick else 1_000_000, 0 if quick else 3_000_000
     ),
     "verdict": verdict.measure,
+    "syslog-causality": syslog_causality.measure,
+    "syslog-mine": lambda folder, quick: syslog_mine.measure(
+        folder, syslog_mine.QUICK if quick else syslog_mine.FULL, 1 if quick else 3
+    ),
     "memory": lambda folder, quick: footprint.measure(folder, 2 if quick else 8),
 }
 
