@@ -103,7 +103,7 @@ def test_demo(folder: Path, tmp_path: Path) -> None:
     assert re.search(r"^vmmib_notifications_sent_total [12]$", shown, re.MULTILINE)
 
     alert, terminal = shown.partition("== The same at a terminal")[::2]
-    alert = alert.partition("== libvirt pauses test")[2]
+    alert = alert.partition("== The storage of test's hypervisor fails")[2]
     assert re.search(r"^  FIRING +node: VM paused$", alert, re.MULTILINE)
     assert re.search(
         r"^ +SNMP hv1: VM-MIB::vmOperState\.1 = INTEGER: paused\(8\)$", alert, re.MULTILINE
@@ -113,6 +113,9 @@ def test_demo(folder: Path, tmp_path: Path) -> None:
     )
     assert f"503 UF {UNREACHED}" in " ".join(alert.split())
     assert "Kubernetes does not know yet" in alert
+    said = " ".join(alert.split())
+    assert "before that, its hypervisor hv1 logged" in said
+    assert "beside it syslog hv1: kernel: " in said
     assert re.search(r"^samples of http://shop.example/: (200 )?503", alert, re.MULTILINE)
 
     listed = re.search(
@@ -122,6 +125,7 @@ def test_demo(folder: Path, tmp_path: Path) -> None:
     assert f"$ triage show --config.file triage.toml {listed[1]}\nnode: VM paused\n" in terminal
     assert re.search(r"\[\?\] application +could not look: ", terminal)
     assert re.search(r"\[o\] node +worker-1: ready", terminal)
+    assert re.search(r"\[o\] syslog +hv1: .*rare", terminal)
     assert re.search(r"^  RESOLVED +node: VM paused$", terminal, re.MULTILINE)
     assert "node: VM paused (certain)  as recorded" in terminal
 
@@ -140,7 +144,7 @@ def test_ctrl_c_in_the_incident_ends_everything(folder: Path, tmp_path: Path) ->
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if line.startswith("== libvirt pauses test"):
+            if line.startswith("== The storage of"):
                 process.send_signal(signal.SIGINT)
                 break
         out, err = process.communicate(timeout=30)
@@ -225,7 +229,7 @@ def test_the_shop_answers_while_the_machine_runs(tmp_path: Path) -> None:
     runs = threading.Event()
     runs.set()
     before = threading.active_count()
-    with Scene(tmp_path, "11111111-2222-3333-4444-555555555555", runs.is_set) as scene:
+    with Scene(tmp_path, "x", "11111111-2222-3333-4444-555555555555", runs.is_set) as scene:
         kubernetes = re.findall(r"server: (\S+)", scene.kubeconfig.read_text())[0]
         log = f"{kubernetes}/api/v1/namespaces/shop/pods/{site.POD}/log?container=app"
         until(lambda: scene.statuses[-1:] == [200])
@@ -263,7 +267,8 @@ class FakeScene:
 
 
 def an_alert(title: str, *lines: str) -> dict[str, Any]:
-    return {"verdict": {"title": title}, "evidence": [{"text": line} for line in lines]}
+    evidence = [{"step": line.partition(" ")[0], "text": line} for line in lines]
+    return {"verdict": {"title": title}, "evidence": evidence}
 
 
 def test_another_verdict_fails_the_story(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +282,10 @@ def test_an_alert_without_its_evidence_fails_the_story() -> None:
     row = "VM-MIB::vmOperState.7 = INTEGER: paused(8)"
     other = "VM-MIB::vmAdminState.7 = INTEGER: paused(3)"
     note = "vmPaused: VM-MIB::vmName.7 = STRING: x"
-    story._check(an_alert(story.TITLE, row, note))
+    logged = f"syslog kernel: {story.STALLED}"
+    story._check(an_alert(story.TITLE, row, note, logged))
+    with pytest.raises(story.StoryError, match="lacks what the hypervisor's syslog"):
+        story._check(an_alert(story.TITLE, row, note))
     with pytest.raises(story.StoryError, match="lacks the row"):
         story._check(an_alert(story.TITLE, other, note))
     with pytest.raises(story.StoryError, match="lacks the notification"):

@@ -33,6 +33,7 @@ from triage.proxylog.flags import table
 from triage.sources.app import AppSettings
 from triage.sources.prometheus_api import PrometheusSettings
 from triage.store import StoreSettings
+from triage.syslog.watch_settings import WatchSettings
 from triage.triggers import TriggerSettings
 from triage.windows import WindowSettings
 
@@ -47,6 +48,7 @@ SECTIONS: tuple[tuple[str, str, type, type | None], ...] = (
     ("clusters", "`[[clusters]]`", config.ClusterConfig, KubeSettings),
     ("hypervisors", "`[[hypervisors]]`", config.HypervisorConfig, None),
     ("notifications", "`[notifications]`", config.NotificationsConfig, None),
+    ("syslog", "`[syslog]`", config.SyslogConfig, WatchSettings),
     ("alerts", "`[alerts]`", config.AlertsConfig, None),
     ("alerts.alertmanager", "`[[alerts.alertmanager]]`", config.AlertmanagerConfig,
      AlertmanagerSettings),

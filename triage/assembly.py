@@ -38,11 +38,12 @@ from triage.sources.app import AppLooker, AppSettings
 from triage.sources.files import FileSource
 from triage.sources.kubernetes import KubernetesLooker
 from triage.sources.logs import LogRef, LogSource
-from triage.sources.node_snmp import VmLooker, VmSettings
+from triage.sources.node_snmp import VmLooker, VmSettings, split_address
 from triage.sources.notifications import NotificationReceiver
 from triage.sources.prometheus import PrometheusSource
 from triage.sources.prometheus_api import PrometheusSettings
 from triage.sources.proxy import ProxyLooker, ProxySettings
+from triage.sources.syslog import LoggedHypervisor, SyslogLooker
 from triage.store import Store, StoreSettings
 from triage.triggers import TargetRule, TriggerSettings
 from triage.windows import WindowSettings
@@ -100,6 +101,7 @@ class _Parts:
     clusters: Mapping[str, KubernetesLooker]
     prometheus: PrometheusSource | None
     vms: VmLooker | None
+    syslog: SyslogLooker | None
     reading: asyncio.Semaphore
     proxy: ProxySettings
 
@@ -114,6 +116,7 @@ class Assembly:
     prometheus: PrometheusSource | None
     clusters: Mapping[str, KubernetesLooker]
     vms: VmLooker | None
+    syslog: SyslogLooker | None
     receiver: NotificationReceiver | None
     watched: Mapping[str, Watched]
     sinks: tuple[Sink, ...]
@@ -138,6 +141,8 @@ class Assembly:
         tasks: list[Coroutine[Any, Any, None]] = [one.run() for one in self.clusters.values()]
         if self.vms is not None:
             tasks.append(self.vms.run())
+        if self.syslog is not None:
+            tasks.append(self.syslog.watcher.run())
         return tasks
 
     async def check_files(self) -> None:
@@ -159,6 +164,8 @@ class Assembly:
             await cluster.close()
         if self.vms is not None:
             await self.vms.close()
+        if self.syslog is not None:
+            await self.syslog.watcher.close()
 
 
 def assemble(
@@ -169,11 +176,13 @@ def assemble(
     clock: Callable[[], float] = time.time,
     mask: Callable[[str], str] = mask_text,
     patient: bool = False,
+    keep: bool = False,
 ) -> Assembly:
     """Return the parts of a configuration; raise ConfigError with a line for each problem.
 
     Nothing is asked yet. `store` keeps where VMs are; `receiver` has the notifications. `patient`:
-    access logs on disk may take as long as they are large.
+    access logs on disk may take as long as they are large. `keep`: this is the service, which keeps
+    what it learns of the hypervisors' syslog; others read what it has kept.
     """
     problems: list[str] = []
     settings = Settings.of(config)
@@ -195,8 +204,9 @@ def assemble(
         except ValueError as error:
             problems.append(f"cluster {one.name}: {error}")
     vms = _vms(config, store, receiver, clock, problems)
+    syslog = _syslog(config, mask, clock, keep, problems)
     parts = _Parts(
-        clusters, prometheus, vms, asyncio.Semaphore(ACCESS_LOGS_AT_ONCE), proxy_settings
+        clusters, prometheus, vms, syslog, asyncio.Semaphore(ACCESS_LOGS_AT_ONCE), proxy_settings
     )
     watched = {}
     for target in config.targets:
@@ -214,6 +224,7 @@ def assemble(
         prometheus=prometheus,
         clusters=clusters,
         vms=vms,
+        syslog=syslog,
         receiver=receiver,
         watched=watched,
         sinks=sinks,
@@ -254,6 +265,39 @@ def _vms(
         VmSettings(hypervisors=tuple(hypervisors)),
         index=store.vms if store is not None else None,
         notifications=receiver,
+        clock=clock,
+    )
+
+
+def _syslog(
+    config: Config,
+    mask: Callable[[str], str],
+    clock: Callable[[], float],
+    keep: bool,
+    problems: list[str],
+) -> SyslogLooker | None:
+    settings = config.watch_settings()
+    if settings is None:
+        return None
+    try:
+        from triage.syslog.watch import Watcher  # noqa: PLC0415 - it loads Polars
+    except ImportError as error:
+        problems.append(
+            f"syslog: {error.name or error} is not installed: `pip install 'vmmib[syslog]'` has"
+            " all that reading logs takes"
+        )
+        return None
+    watcher = Watcher(settings, mask=mask, clock=clock, keep=keep)
+    return SyslogLooker(
+        watcher,
+        (
+            LoggedHypervisor(
+                name=one.name,
+                address=split_address(one.address)[0],
+                syslog_hosts=one.syslog_hosts,
+            )
+            for one in config.hypervisors
+        ),
         clock=clock,
     )
 
@@ -300,6 +344,7 @@ def _watched(
         proxy=proxy,
         app=app,
         vm=parts.vms,
+        syslog=parts.syslog,
         proxy_files=_globbed(one.proxy_files),
         app_files=_globbed(one.app_files),
     )

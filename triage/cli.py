@@ -8,7 +8,9 @@
     triage replay FILE      decide such a file again, offline
     triage reproduce paper  the tables of the source paper, theirs and ours
     triage outbox           messages that no sink took, and how to send them again
+    triage alarms           what the hypervisors' syslog raised, and how much of it was real
     triage check            is the configuration valid, and does everything answer?
+    triage syslog ...       what the hypervisors' syslog said: triage.syslog.cli
 
 Exit codes: 0; 1 when it failed, after one line on standard error for each reason; 2 for wrong
 usage. `investigate` exits with 1, too, when a step could not look: the verdict is printed, and the
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from triage import __version__
+from triage.syslog.cli import syslog
 from vmmib import commands
 from vmmib.commands import Failure
 
@@ -302,6 +305,43 @@ def check(config_file: Path, offline: bool) -> None:
             click.echo(f"ok      {line}")
     if failed:
         raise Failure(*failed)
+
+
+@command_line.command()
+@_config_file
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
+@_as_json
+def alarms(config_file: Path, limit: int, as_json: bool) -> None:
+    """List what the hypervisors' syslog raised, and how often an incident bore it out, per week."""
+    from dataclasses import asdict
+
+    from triage.store import confirmed_precision
+    from triage.views import words
+
+    with _store(config_file) as store:
+        weeks = confirmed_precision(store.alarms)
+        found = store.alarms.find(limit=limit)
+    if as_json:
+        counted = [
+            {**asdict(one), "precision_at_least": one.precision_at_least, "recall": one.recall}
+            for one in weeks
+        ]
+        _print_json({"weeks": counted, "alarms": [asdict(one) for one in found]})
+        return
+    for week in weeks:
+        click.echo(week.text)
+    for one in reversed(found):
+        click.echo(
+            words.escaped(
+                f"{words.date_time(one.start)}  {one.state.value:11}  {one.hypervisor}  "
+                f"{one.incident}  {one.summary}"
+            )
+        )
+    if not found:
+        click.echo("no alarms")
+
+
+command_line.add_command(syslog)
 
 
 # Common

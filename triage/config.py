@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -40,6 +41,7 @@ from triage.sources.node_snmp import HypervisorSettings, split_address
 from triage.sources.notifications import NotificationSettings, NotificationSource
 from triage.sources.prometheus_api import PrometheusSettings
 from triage.store import StoreSettings
+from triage.syslog.watch_settings import WatchSettings
 from triage.triggers import TargetRule, TriggerSettings, parse_matchers
 from triage.windows import WindowSettings
 from vmmib.configfile import (
@@ -100,6 +102,15 @@ def _check_engine_id(text: str) -> str:
     return digits
 
 
+def _check_time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError('is no time zone: a name such as "UTC" or "Europe/Berlin"') from None
+    return text
+
+
+TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
 EngineId = Annotated[str, AfterValidator(_check_engine_id)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Regex = Annotated[str, AfterValidator(_check_regex)]
@@ -122,6 +133,7 @@ if TYPE_CHECKING:  # made of settings, below: what checks types sees no more tha
     HeartbeatConfig: TypeAlias = Any
     LimitsConfig: TypeAlias = Any
     AppConfig: TypeAlias = Any
+    SyslogConfig: TypeAlias = Any
 else:
     PrometheusConfig = section_of(
         PrometheusSettings,
@@ -156,6 +168,15 @@ else:
         name_="AppConfig",
         without=("noise", "noise_by_target"),
         utc_offset=(Annotated[float, Field(ge=-64800, le=64800)], 0.0),
+    )
+    SyslogConfig = section_of(
+        WatchSettings,
+        name_="SyslogConfig",
+        paths=(Annotated[tuple[FilePath, ...], Field(strict=False, min_length=1)], ...),
+        time_zone=(TimeZone, "UTC"),
+        store_dir=(FilePath | None, None),
+        refresh=(Annotated[Seconds, Field(ge=0.1, le=3600)], 10.0),
+        history=(Annotated[Seconds, Field(ge=3600, le=366 * 86400)], 28 * 86400.0),
     )
     LimitsConfig = section_of(
         Limits, name_="LimitsConfig", cpu=(Share, 0.95), drop_share=(Share, 0.01)
@@ -291,6 +312,9 @@ class HypervisorConfig(Section):
     """For these, where they take another community (v2c: it stands for the context)."""
     timeout: Annotated[Seconds, Field(gt=0, le=60)] = 2.0
     retries: Annotated[int, Field(ge=0, le=10)] = 1
+    syslog_hosts: Texts = ()
+    """What its lines in `[syslog]` are called; none: its name, its address, or a host whose first
+    label is that of one of them."""
 
     def settings(self) -> HypervisorSettings:
         """Return it with its credentials; raise ConfigError."""
@@ -374,6 +398,7 @@ class Config(Section):
     limits: LimitsConfig = LimitsConfig()
     retention: RetentionConfig = RetentionConfig()
     notifications: NotificationsConfig | None = None
+    syslog: SyslogConfig | None = None
     web: WebConfig = WebConfig()
     lease: LeaseConfig | None = None
     state_dir: FilePath = Path("/var/lib/triage")
@@ -403,6 +428,22 @@ class Config(Section):
                 yield f'target "{one.name}" must name its cluster: there are {len(known)}'
         if self.lease is not None and not known:
             yield "lease needs a cluster"
+        if self.syslog is not None and not self.hypervisors:
+            yield "syslog needs hypervisors: it is of theirs that a verdict tells"
+        if self.syslog is None and any(one.syslog_hosts for one in self.hypervisors):
+            yield "hypervisors have syslog_hosts, and there is no section syslog that names files"
+
+    def watch_settings(self) -> WatchSettings | None:
+        """Return how the hypervisors' syslog is watched, None when it is not."""
+        section = self.syslog
+        if section is None:
+            return None
+        return built(
+            section,
+            WatchSettings,
+            paths=tuple(str(one) for one in section.paths),
+            store_dir=str(section.store_dir or self.state_dir / "syslog"),
+        )
 
     def receiver_settings(self) -> NotificationSettings | None:
         """Return how notifications are received, None when they are not; raise ConfigError."""

@@ -26,6 +26,8 @@ class Step(StrEnum):
     POD = "pod"
     NODE = "node"
     VM = "vm"
+    SYSLOG = "syslog"
+    """The hypervisor's own log: it decides nothing by itself, and shows what the VM step found."""
 
 
 class Outcome(StrEnum):
@@ -656,6 +658,71 @@ class VmEvidence:
     """The deciding rows as snmpwalk prints them: "VM-MIB::vmOperState.3 = INTEGER: paused(8)"."""
 
 
+# The hypervisor's syslog
+
+
+class SyslogKind(StrEnum):
+    """What is unusual in a hypervisor's log (`triage.syslog.tables.FindingKind`)."""
+
+    OUTAGE = "outage"
+    NEW_EDGES = "new_edges"
+    RARE_TEMPLATE = "rare_template"
+    BURST = "burst"
+    SILENCE = "silence"
+    RESTART = "restart"
+    CHANGE = "change"
+    SCAN = "scan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyslogLine:
+    """A line of a hypervisor's log."""
+
+    time: float
+    text: str
+    """"tag[pid]: message": masked, bounded."""
+    template: str = ""
+    """Id of its template, 12 hex digits; "" where it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyslogFinding:
+    """Something unusual in one hypervisor's log, and the lines that show it."""
+
+    kind: SyslogKind
+    hypervisor: str
+    """Configured name."""
+    host: str
+    """As the log names it."""
+    start: float
+    end: float
+    summary: str
+    """One sentence, with figures."""
+    score: float = 0.0
+    """How far above its threshold: 1 is at the threshold."""
+    lines: tuple[SyslogLine, ...] = ()
+    """In order of time, bounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyslogEvidence:
+    """What the hypervisors' logs hold that is unusual for them, in the window."""
+
+    look: Look = Look()
+    findings: tuple[SyslogFinding, ...] = ()
+    """In order of time."""
+    hosts: tuple[str, ...] = ()
+    """Whose lines were looked at: "kvm1 (kvm1.dc1.example)"."""
+    read: int = 0
+    """Lines of these hosts in the window."""
+    learning_since: float | None = None
+    """The oldest line that "unusual" was learnt from: a short past makes much look rare."""
+    read_until: float | None = None
+    """The newest line that was read of any host."""
+    model: int = 0
+    """Version of the templates."""
+
+
 # All of it
 
 
@@ -673,6 +740,7 @@ class Evidence:
     pod: PodEvidence = PodEvidence()
     node: NodeEvidence = NodeEvidence()
     vm: VmEvidence = VmEvidence()
+    syslog: SyslogEvidence = SyslogEvidence()
     gathered: tuple[Step, ...] = ()
     """Steps that were taken, in order; the others were not needed or not configured."""
 

@@ -38,6 +38,7 @@ from triage.evidence import (
     ProxyRequest,
     ProxyRole,
     Step,
+    SyslogEvidence,
     Target,
     Verdict,
     VmEvidence,
@@ -133,6 +134,14 @@ class VmSource(Protocol):
         ...
 
 
+class SyslogSource(Protocol):
+    """The hypervisors' syslog (`triage.sources.syslog`)."""
+
+    async def look(self, vm: VmEvidence, window: Window) -> SyslogEvidence:
+        """Return what is unusual in the log of the hypervisors that the VM step named."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a target runs, and who is asked about it; None: nobody."""
@@ -147,6 +156,7 @@ class Place:
     proxy: ProxySource | None = None
     app: AppSource | None = None
     vm: VmSource | None = None
+    syslog: SyslogSource | None = None
     proxy_files: Callable[[], Sequence[LogRef]] | None = None
     """The access logs on disk, looked up anew for each look: files rotate."""
     app_files: Callable[[], Sequence[LogRef]] | None = None
@@ -216,6 +226,7 @@ class Investigator:
             Step.POD: (self._pod, PodEvidence),
             Step.NODE: (self._node, NodeEvidence),
             Step.VM: (self._vm, VmEvidence),
+            Step.SYSLOG: (self._syslog, SyslogEvidence),
         }
         take, empty = takes[step]
         return await self._bounded(step, place, take(place, evidence), empty)
@@ -323,6 +334,13 @@ class Investigator:
         if place.vm is None:
             return VmEvidence(look=_skipped("no hypervisors are configured", window))
         return await place.vm.look(evidence.node.nodes, window, evidence.anomaly)
+
+    async def _syslog(self, place: Place, evidence: Evidence) -> SyslogEvidence:
+        window = windows.syslog_window(evidence.anomaly, place.target, self._windows(place))
+        if place.syslog is None:
+            look = _skipped("no hypervisors' syslog is configured", window)
+            return SyslogEvidence(look=look)
+        return await place.syslog.look(evidence.vm, window)
 
 
 def pods_known(place: Place) -> tuple[object, ...] | None:

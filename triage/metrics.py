@@ -15,6 +15,8 @@ from prometheus_client.registry import Collector
 
 from triage import __version__
 from triage.incidents import Incident
+from triage.sources.syslog import WatchCounts
+from triage.syslog.confirm import AlarmState
 
 
 class Counted(Protocol):
@@ -42,6 +44,20 @@ class Dispatching(Protocol):
     def status(self) -> Mapping[str, SinkCounts]: ...  # noqa: D102
 
 
+class Watched(Protocol):
+    """What watches the hypervisors' syslog, as far as it is counted."""
+
+    @property
+    def counts(self) -> WatchCounts: ...  # noqa: D102
+
+
+class Raised(Protocol):
+    """Who keeps the alarms of the syslog, as far as they are counted."""
+
+    states: dict[AlarmState, int]
+    raised: dict[str, int]
+
+
 class Observed(Protocol):
     """A service, as far as it is counted."""
 
@@ -49,6 +65,10 @@ class Observed(Protocol):
     def engine(self) -> Counted | None: ...  # noqa: D102
     @property
     def dispatcher(self) -> Dispatching | None: ...  # noqa: D102
+    @property
+    def watcher(self) -> Watched | None: ...  # noqa: D102
+    @property
+    def alarms(self) -> Raised | None: ...  # noqa: D102
     @property
     def problems(self) -> Mapping[str, str]: ...  # noqa: D102
     @property
@@ -93,6 +113,10 @@ class ServiceCollector(Collector):
             yield from _incidents(service.engine)
         if service.dispatcher is not None:
             yield from _alerts(service.dispatcher)
+        if service.watcher is not None:
+            yield from _syslog(service.watcher.counts)
+        if service.alarms is not None:
+            yield from _alarms(service.alarms)
 
 
 def _incidents(engine: Counted) -> Iterator[Metric]:
@@ -117,6 +141,51 @@ def _incidents(engine: Counted) -> Iterator[Metric]:
             if kind == what:
                 family.add_metric([value], count)
         yield family
+
+
+def _syslog(counts: WatchCounts) -> Iterator[Metric]:
+    lines = CounterMetricFamily(
+        "triage_syslog_lines", "Lines of the hypervisors' syslog.", labels=["outcome"]
+    )
+    lines.add_metric(["read"], counts.lines - counts.broken)
+    lines.add_metric(["broken"], counts.broken)
+    yield lines
+    yield GaugeMetricFamily("triage_syslog_templates", "Kinds of lines known.", counts.templates)
+    yield GaugeMetricFamily("triage_syslog_hosts", "Hosts with lines.", counts.hosts)
+    yield GaugeMetricFamily(
+        "triage_syslog_files_unread", "Files that cannot be read, or in part.", counts.unread
+    )
+    for name, text, value in (
+        ("read", "When all files had been read to their ends last.", counts.read_at),
+        ("newest_line", "The newest line's time.", counts.newest),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(f"triage_syslog_{name}_timestamp_seconds", text, value)
+
+
+def _alarms(keeper: Raised) -> Iterator[Metric]:
+    raised = CounterMetricFamily(
+        "triage_syslog_alarms_raised", "Alarms of the syslog since the start.", labels=["kind"]
+    )
+    for kind, count in keeper.raised.items():
+        raised.add_metric([kind], count)
+    yield raised
+    states = GaugeMetricFamily(
+        "triage_syslog_alarms",
+        "Kept alarms of the syslog by what became of them.",
+        labels=["state"],
+    )
+    for state in AlarmState:
+        states.add_metric([state.value], keeper.states.get(state, 0))
+    yield states
+    confirmed = keeper.states.get(AlarmState.CONFIRMED, 0)
+    settled = confirmed + keeper.states.get(AlarmState.UNCONFIRMED, 0)
+    if settled:
+        yield GaugeMetricFamily(
+            "triage_syslog_alarm_precision",
+            "Of the kept alarms that are settled, the share that an incident confirmed.",
+            confirmed / settled,
+        )
 
 
 def _alerts(dispatcher: Dispatching) -> Iterator[Metric]:

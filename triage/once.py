@@ -12,6 +12,7 @@ from triage.config import Config
 from triage.evidence import Anomaly, Outcome, Trigger
 from triage.recording import Decision, Record, Recording
 from triage.sources.errors import MissingError, SourceError
+from triage.sources.syslog import SyslogLooker
 from triage.store import Store, StoreError
 from triage.triggers import asked_anomaly
 from vmmib.configfile import ConfigError
@@ -140,12 +141,32 @@ async def _asked(assembly: Assembly) -> list[Line]:
         for answer in await assembly.vms.check():
             said = f"{answer.software}, VMs: {answer.vm_number}" if answer.answered else ""
             lines.append((answer.answered, f"hypervisor {answer.name}: {said or answer.problem}"))
+    if assembly.syslog is not None:
+        lines += await _syslog(assembly.syslog)
     lines += await asyncio.gather(
         *(_proxy_logs(assembly, one) for one in assembly.watched.values() if one.proxy is not None)
     )
     lines.extend(
         (True, f"alerts to {sink.name}: none was sent to try it") for sink in assembly.sinks
     )
+    return lines
+
+
+async def _syslog(looker: SyslogLooker) -> list[Line]:
+    """Whether the hypervisors' logs can be read, and which hypervisors have lines in them."""
+    said, wrong = await looker.watcher.check()
+    lines: list[Line] = [(True, f"syslog: {said}")] if said else []
+    lines += [(False, f"syslog: {problem}") for problem in wrong]
+    if not said:
+        return lines
+    names = looker.names()
+    for one in looker.hypervisors:
+        hosts = names.hosts_of.get(one.name)
+        if hosts:
+            lines.append((True, f"syslog of hypervisor {one.name}: {', '.join(hosts)}"))
+        elif not any(f"hypervisor {one.name} " in problem for problem in names.problems):
+            lines.append((False, f"syslog of hypervisor {one.name}: no line: set its syslog_hosts"))
+    lines += [(False, f"syslog: {problem}") for problem in names.problems]
     return lines
 
 

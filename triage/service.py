@@ -28,6 +28,7 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from triage.alarming import AlarmKeeper
 from triage.alerts.delivery import Dispatcher
 from triage.alerts.heartbeat import Heartbeat
 from triage.assembly import Assembly, Watched, assemble, state_file
@@ -43,6 +44,7 @@ from triage.sources.alertmanager_webhook import parse_payload
 from triage.sources.errors import SourceError
 from triage.sources.notifications import NotificationReceiver, NotificationsError
 from triage.sources.prometheus import Poll
+from triage.sources.syslog import Watching
 from triage.store import Store
 from triage.triggers import (
     ProxyWatch,
@@ -131,6 +133,7 @@ class Service:
         self._next: _Parts | None = None
         self.engine: Engine | None = None
         self.dispatcher: Dispatcher | None = None
+        self.alarms: AlarmKeeper | None = None
         self.problems: dict[str, str] = {}
         """Source -> what is wrong with it now."""
         self.polled_at: float | None = None
@@ -194,7 +197,9 @@ class Service:
         """Make the parts of a configuration, to be taken next; raise ConfigError."""
         receiver = await self._listen(config)
         try:
-            assembly = assemble(config, store=self.store, receiver=receiver, clock=self._clock)
+            assembly = assemble(
+                config, store=self.store, receiver=receiver, clock=self._clock, keep=True
+            )
             await assembly.check_files()
         except ConfigError:
             if receiver is not None and receiver is not self.receiver:
@@ -339,6 +344,11 @@ class Service:
         work.extend(
             self._follow(one, engine) for one in assembly.watched.values() if one.proxy is not None
         )
+        settings = self.config.watch_settings()
+        self.alarms = None
+        if assembly.syslog is not None and settings is not None:
+            self.alarms = AlarmKeeper(assembly.syslog, self.store, settings, self._clock)
+            work.append(self._restarted(self.alarms.run()))
         if assembly.heartbeat is not None:
             beat = Heartbeat(
                 assembly.heartbeat, assembly.alertmanagers, lambda: not self.healthy(), self._clock
@@ -364,6 +374,8 @@ class Service:
             await engine.take(await self._seen(assembly, engine))
             for name, cluster in assembly.clusters.items():
                 self._problem(f"cluster {name}", cluster.problem)
+            if assembly.syslog is not None:
+                self._problem("syslog", assembly.syslog.watcher.problem)
             passed = asyncio.get_running_loop().time() - started
             await asyncio.sleep(max(interval - passed, 0.05))
 
@@ -566,6 +578,12 @@ class Service:
         if self._acting and self._clock() - self._watched_at > HUNG_AFTER:
             return f"nothing was watched for {self._clock() - self._watched_at:.0f} s"
         return ""
+
+    @property
+    def watcher(self) -> Watching | None:
+        """What watches the hypervisors' syslog."""
+        syslog = self.assembly.syslog if self.assembly is not None else None
+        return syslog.watcher if syslog is not None else None
 
     @property
     def acting(self) -> bool:

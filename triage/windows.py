@@ -69,6 +69,8 @@ class WindowSettings:
     """The same of a node: its kubelet is waited for, its pods are evicted after minutes."""
     vm_before: float = 120.0
     """The same of a VM: its guest and then its node have to notice."""
+    syslog_before: float = 900.0
+    """The same of a hypervisor: a disk is tried again for minutes before it is given up."""
     late: float = 60.0
     """After the fault: until Kubernetes tells of it (a silent kubelet is waited for 50 s)."""
     longest: float = 900.0
@@ -91,6 +93,8 @@ class WindowSettings:
     """Override: the node's window begins so long before the anomaly."""
     vm_window_before: float | None = None
     """Override: the VM's window begins so long before the anomaly."""
+    syslog_window_before: float | None = None
+    """Override: the window of the hypervisor's log begins so long before the anomaly."""
 
 
 # What is known of the fault's time
@@ -381,6 +385,25 @@ def vm_window(
         settings.vm_before,
         settings.vm_window_before,
         "a VM's trouble shows outside late",
+    )
+
+
+def syslog_window(
+    anomaly: Anomaly,
+    target: Target,
+    settings: WindowSettings,
+    *,
+    clock_error: float | None = None,
+) -> Window:
+    """When unusual lines of the hypervisor's log may have to do with the fault."""
+    return _around(
+        anomaly,
+        target,
+        settings,
+        clock_error,
+        settings.syslog_before,
+        settings.syslog_window_before,
+        "a hypervisor's trouble shows outside late",
     )
 
 

@@ -637,7 +637,7 @@ def test_steps_are_taken_one_after_the_other_and_no_more_than_needed() -> None:
         return taken
 
     first = (Step.METRIC, Step.PROXY)
-    everything = [first, (Step.POD,), (Step.APP, Step.NODE), (Step.VM,)]
+    everything = [first, (Step.POD,), (Step.APP, Step.NODE), (Step.VM,), (Step.SYSLOG,)]
     assert walk(evidence(proxy(RESET))) == everything
     assert walk(evidence(proxy(look=failed()))) == everything
     assert walk(evidence(proxy(request(status=500)))) == [first, (Step.APP,)]

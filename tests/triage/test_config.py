@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,9 @@ targets:
 hypervisors:
   - {name: kvm1, address: "192.0.2.1:161", credentials_file: snmp.toml}
   - {name: esx1, address: "[2001:db8::1]:161", credentials_file: snmp.toml, context: esx1,
-     host_credentials_file: snmp.toml}
+     host_credentials_file: snmp.toml, syslog_hosts: [esx1.dc.example]}
 notifications: {listen_address: "127.0.0.1:0", credentials_files: [snmp.toml]}
+syslog: {paths: ["remote/*", /var/log/remote], time_zone: Asia/Tokyo, history: 14d}
 alerts:
   external_url: "https://triage.example"
   alertmanager: [{name: am, url: "http://am:9093", http: {timeout: 3}, labels: {team: web}}]
@@ -112,8 +114,20 @@ async def test_all_of_it_reaches_the_parts(whole: Path) -> None:
         assert assembly.watched["files"].place.cluster is None
         assert assembly.vms is not None
         assert assembly.heartbeat is not None
+        assert assembly.syslog is not None
+        assert shop.syslog is assembly.syslog
+        assert [one.syslog_hosts for one in assembly.syslog.hypervisors] == [
+            (),
+            ("esx1.dc.example",),
+        ]
+        assert [one.address for one in assembly.syslog.hypervisors] == ["192.0.2.1", "2001:db8::1"]
     finally:
         await assembly.close()
+    watching = config.watch_settings()
+    assert watching is not None
+    assert watching.paths == (str(whole.parent / "remote/*"), "/var/log/remote")
+    assert watching.store_dir == str(whole.parent / "state" / "syslog")
+    assert (watching.time_zone, watching.history) == ("Asia/Tokyo", 14 * 86400.0)
     kvm1, esx1 = (one.settings() for one in config.hypervisors)
     assert kvm1.host_credentials is None
     assert esx1.host_credentials == esx1.credentials
@@ -157,6 +171,14 @@ BAD = {
     "lease: {}": "lease needs a cluster",
     "web: {listen_address: nowhere}": "web.listen_address: must be HOST:PORT",
     "concurrency: 0": "concurrency: must be at least 1",
+    "syslog: {paths: []}": "syslog.paths: ",
+    "syslog: {}": "syslog.paths: is missing",
+    "syslog: {paths: [x], time_zone: Mars}": "syslog.time_zone: is no time zone",
+    "syslog: {paths: [x], history: 1m}": "syslog.history: must be at least",
+    "syslog: {paths: [x]}": "syslog needs hypervisors",
+    "hypervisors: [{name: a, address: 'x:161', credentials_file: f, syslog_hosts: [b]}]": (
+        "there is no section syslog"
+    ),
 }
 
 
@@ -182,6 +204,24 @@ targets: [{name: a, app_files: [x], noise: ["(a+)+b"]}]
     assert len(lines) == 3
     for thing in ("nowhere.toml", "alerts.slack", "target a: "):
         assert any(thing in line for line in lines), lines
+
+
+def test_the_extra_that_is_not_installed_is_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, 'community = "public"\n', "snmp.toml")
+    text = """
+syslog: {paths: [x]}
+hypervisors: [{name: a, address: "x:161", credentials_file: snmp.toml}]
+"""
+    config = load(written(tmp_path, text))
+    monkeypatch.delitem(sys.modules, "triage.syslog.watch", raising=False)
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(ConfigError) as caught:
+        assemble(config)
+    (line,) = caught.value.problems
+    assert line.startswith("syslog: ")
+    assert "pip install 'vmmib[syslog]'" in line
 
 
 @pytest.mark.asyncio

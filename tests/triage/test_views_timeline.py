@@ -47,7 +47,7 @@ def drawn(recording: Recording | None = None) -> Timeline:
 
 def test_every_step_has_a_lane_in_the_order_of_the_cascade() -> None:
     names = [one.name for one in drawn().lanes]
-    assert names == ["monitor", "proxy", "application", "pod", "node", "VM", "triage"]
+    assert names == ["monitor", "proxy", "application", "pod", "node", "VM", "syslog", "triage"]
 
 
 def test_samples_are_good_bad_or_missing() -> None:

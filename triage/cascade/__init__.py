@@ -5,7 +5,7 @@
 
 `flag_aware` is the default policy, `paper` the source paper's figure 4 to the letter. The layers
 (`proxy`, `app`, `pod`, `machine`) each say what is wrong with them; `causes` is the closed list of
-what a verdict can say.
+what a verdict can say. `syslog` adds what the hypervisor's own log says beside it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from triage.cascade import flag_aware, paper, proxy
 from triage.cascade.machine import DEFAULT_LIMITS, Limits
 from triage.evidence import Evidence, Policy, Step, Verdict
 
-_ORDER = ((Step.METRIC, Step.PROXY), (Step.POD,), (Step.APP, Step.NODE), (Step.VM,))
+_ORDER = ((Step.METRIC, Step.PROXY), (Step.POD,), (Step.APP, Step.NODE), (Step.VM,), (Step.SYSLOG,))
 """Steps of one group may be taken at once; a later group needs what an earlier one found."""
 
 
@@ -27,6 +27,8 @@ def next_steps(evidence: Evidence, policy: Policy = Policy.DEFAULT) -> tuple[Ste
         wanted = paper.needed(evidence)
     else:
         wanted = flag_aware.needed(evidence, proxy.read(evidence))
+        if Step.VM in wanted:  # beside it, and never a step that could decide
+            wanted |= {Step.SYSLOG}
     for group in _ORDER[1:]:
         due = tuple(step for step in group if step in wanted and step not in evidence.gathered)
         if due:

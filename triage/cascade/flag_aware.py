@@ -178,7 +178,7 @@ def _undetermined(evidence: Evidence) -> Finding:
     failed = [
         step.value
         for step in evidence.gathered
-        if verdict.look(evidence, step).outcome is Outcome.FAILED
+        if step in _DECIDING and verdict.look(evidence, step).outcome is Outcome.FAILED
     ]
     blind = f" Could not look: {', '.join(failed)}." if failed else ""
     return Finding(
@@ -210,6 +210,10 @@ def _too_early(
     return (f"pod: asked {seconds(after)} after the request, when it need not have been told yet",)
 
 
+_DECIDING = tuple(one for one in Step if one is not Step.SYSLOG)
+"""The steps that can overrule another one: the hypervisor's log cannot, so it is missed by none."""
+
+
 def _unknowns(
     evidence: Evidence, cause: Finding, below: frozenset[Step], reading: proxy.Reading
 ) -> tuple[str, ...]:
@@ -217,7 +221,7 @@ def _unknowns(
     found = []
     # CPU and storage rates explain lateness, and nothing else
     rates = evidence.vm.rates_missing if proxy.late(evidence, reading) else ()
-    for step in Step:
+    for step in _DECIDING:
         deeper = step in below and DEPTH[step] > DEPTH[cause.step]
         # A stronger finding of a shallower layer may hide where nobody could look, too
         weak = STRENGTH[cause.strength] < STRENGTH[Confidence.CERTAIN] and (

@@ -11,9 +11,10 @@ notifications tell of the past.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from triage.cascade import node as node_layer
+from triage.cascade import syslog
 from triage.cascade.finding import CLOCK_SLACK, FaultTime, Finding, at_most, clock, seconds
 from triage.evidence import (
     Cause,
@@ -24,6 +25,7 @@ from triage.evidence import (
     Outcome,
     Proof,
     Step,
+    SyslogKind,
     VmNic,
     VmNotification,
     VmOperState,
@@ -282,6 +284,8 @@ def _host_restarted(vm: VmState, scene: _Scene) -> Iterator[Finding]:
     if not scene.when.explains(began):
         return
     strength = _host_strength(host, vm, scene)
+    if syslog.seconded(evidence, host.name, scene.when) is SyslogKind.RESTART and strength:
+        strength = syslog.raised(strength, SyslogKind.RESTART)
     if strength is not None:
         yield _finding(
             "hypervisor_restarted",
@@ -430,11 +434,21 @@ def _absent(node: NodeState, scene: _Scene) -> Iterator[Finding]:
     trouble = node.ready is False or not node.exists
     lost = next((one for one in silent if one.name == home), None)
     if lost is not None:
-        yield _lost(node, lost, trouble).at_most(limit)
+        yield _seconded(_lost(node, lost, trouble).at_most(limit), lost, scene)
     elif silent and trouble and home not in unseen:
-        yield _lost_somewhere(node, silent).at_most(limit)
+        gone = [one for one in silent if syslog.seconded(scene.evidence, one.name, scene.when)]
+        found = _lost_somewhere(node, gone if len(gone) == 1 else silent).at_most(limit)
+        yield _seconded(found, gone[0], scene) if len(gone) == 1 else found
     elif vm.hypervisors and not unseen and (home or trouble):
         yield _missing(node, home, trouble, limit, scene)
+
+
+def _seconded(found: Finding, host: HypervisorAnswer, scene: _Scene) -> Finding:
+    """Return it with what the hypervisor's log shows; a node that lived speaks against both."""
+    if scene.lived:
+        return found
+    shown = syslog.seconded(scene.evidence, host.name, scene.when)
+    return replace(found, strength=syslog.raised(found.strength, shown))
 
 
 def _lost(node: NodeState, host: HypervisorAnswer, trouble: bool) -> Finding:

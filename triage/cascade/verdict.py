@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage.cascade import app, machine, node, pod, proxy
+from triage.cascade import app, machine, node, pod, proxy, syslog
 from triage.cascade.finding import Finding, time_of
 from triage.evidence import (
     AppEvidence,
@@ -18,13 +18,22 @@ from triage.evidence import (
     ProxyEvidence,
     Step,
     StepResult,
+    SyslogEvidence,
     Verdict,
     VmEvidence,
 )
 
 _MOST_PROOFS = 40
 
-_Part = MetricEvidence | ProxyEvidence | AppEvidence | PodEvidence | NodeEvidence | VmEvidence
+_Part = (
+    MetricEvidence
+    | ProxyEvidence
+    | AppEvidence
+    | PodEvidence
+    | NodeEvidence
+    | VmEvidence
+    | SyslogEvidence
+)
 
 
 def part(evidence: Evidence, step: Step) -> _Part:
@@ -36,6 +45,7 @@ def part(evidence: Evidence, step: Step) -> _Part:
         Step.POD: evidence.pod,
         Step.NODE: evidence.node,
         Step.VM: evidence.vm,
+        Step.SYSLOG: evidence.syslog,
     }
     return parts[step]
 
@@ -55,13 +65,15 @@ def compose(
 ) -> Verdict:
     """Return the verdict that a finding comes to."""
     proofs = [*_shared_proofs(evidence, reading), *finding.proofs]
+    sentence = ""
     if policy is Policy.DEFAULT:
-        proofs.extend(app.noise(evidence.app))
+        sentence, lines = syslog.beside(evidence, finding)
+        proofs.extend((*lines, *app.noise(evidence.app)))
     return Verdict(
         cause=finding.cause,
         reason=finding.reason,
         title=finding.title,
-        summary=finding.summary,
+        summary=finding.summary + sentence,
         confidence=confidence,
         policy=policy,
         steps=tuple(steps(evidence, reading, policy)),
@@ -104,7 +116,9 @@ def _step(evidence: Evidence, step: Step, reading: proxy.Reading, policy: Policy
     seen = look(evidence, step)
     if step not in evidence.gathered:
         reason = "; ".join(seen.problems) or "not needed: an earlier step decided"
-        if policy is Policy.PAPER and step is Step.VM:
+        if step is Step.SYSLOG and Step.VM in evidence.gathered:
+            reason = "the release that looked did not read it"
+        if policy is Policy.PAPER and step in {Step.VM, Step.SYSLOG}:
             reason = "the source paper does not look at it"
         return StepResult(step=step, outcome=Outcome.SKIPPED, summary=reason, window=seen.window)
     if seen.outcome is not Outcome.RAN:
@@ -134,7 +148,9 @@ def _summary(evidence: Evidence, step: Step, reading: proxy.Reading) -> str:
         return app.summary(evidence)
     if step is Step.POD:
         return pod.summary(evidence, time_of(evidence))
-    return node.summary(evidence) if step is Step.NODE else machine.summary(evidence)
+    if step is Step.NODE:
+        return node.summary(evidence)
+    return machine.summary(evidence) if step is Step.VM else syslog.summary(evidence)
 
 
 def _metric_summary(evidence: Evidence) -> str:

@@ -1,6 +1,6 @@
 """Everything that the demo stands in for, served on loopback by one thread with a loop of its own.
 
-with Scene(folder, uuid, runs) as scene:
+with Scene(folder, name, uuid, runs) as scene:
     scene.kubeconfig, scene.prometheus, scene.alerts_to   # for a configuration
     scene.alerts                                          # what was received so far
 """
@@ -22,6 +22,7 @@ from typing import Any, Self
 import yaml
 from aiohttp import web
 
+from triage.demo.hostlog import HostLog
 from triage.demo.monitor import Monitor
 from triage.demo.site import NODE, Site
 from triage.kube.recorded import RecordedCluster
@@ -47,12 +48,15 @@ def recorded(uuid: str) -> list[Json]:
 
 
 class Scene:
-    """The cluster, the site, the monitor and the receiver of alerts. Raises OSError at the start.
+    """The cluster, the site, the host's log, the monitor, and the receiver of alerts.
 
-    `uuid`: of the node's virtual machine; `runs`: whether that one runs.
+    Raises OSError at the start.
+
+    `name`, `uuid`: of the node's virtual machine; `runs`: whether that one runs.
     """
 
-    def __init__(self, folder: Path, uuid: str, runs: Callable[[], bool]) -> None:
+    def __init__(self, folder: Path, name: str, uuid: str, runs: Callable[[], bool]) -> None:
+        self.host_log = HostLog(folder, name)
         self.kubeconfig = folder / "kubeconfig"
         self.prometheus = ""
         """URL, once it serves; so is the next one."""
@@ -129,8 +133,9 @@ class Scene:
             self._monitor = Monitor(address)
             self.prometheus = await _serving(stack, self._monitor.routes())
             self.alerts_to = await _serving(stack, [web.post("/", self._alert)])
+            self.host_log.write_past(time.time())
             ready.set()
-            working = asyncio.gather(site.keep(), self._monitor.keep())
+            working = asyncio.gather(site.keep(), self._monitor.keep(), self.host_log.keep())
             stopping = asyncio.ensure_future(self._stop.wait())
             either: list[asyncio.Future[Any]] = [working, stopping]
             try:

@@ -14,6 +14,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import URLError
@@ -31,6 +32,8 @@ WIDTH = 96
 """Columns."""
 SERVICE = "triage run"
 TITLE = "node: VM paused"
+STALLED = "I/O error"
+"""In the hypervisor's syslog."""
 
 CONFIG = """\
 state_dir = "state"
@@ -55,6 +58,10 @@ name = "hv1"
 address = "{snmp}"
 credentials_file = "snmp.toml"
 
+[syslog]
+paths = ["syslog"]              # a file for each hypervisor, here hv1.log
+refresh = "1s"
+
 [notifications]
 listen_address = "{traps}"
 credentials_files = ["snmp.toml"]
@@ -69,6 +76,11 @@ firing_at_least = "0s"          # Alertmanager's five, are too long for a demo
 [web]
 listen_address = "{web}"
 """
+
+
+SYSLOG = find_spec("polars") is not None
+"""Whether logs can be read: it is an extra."""
+_SYSLOG = CONFIG[CONFIG.index("[syslog]") : CONFIG.index("[notifications]")]
 
 
 class StoryError(Exception):
@@ -126,7 +138,7 @@ def tell(
     """
     folder = stage.folder / "triage"
     folder.mkdir(0o700)
-    with Scene(folder, machine.uuid.upper(), machine.runs) as scene:
+    with Scene(folder, machine.name, machine.uuid.upper(), machine.runs) as scene:
         heading(f"A shop, in a cluster whose node {NODE} is the virtual machine {machine.name}")
         _say_what_is_real(machine.name)
         config = _configure(folder, scene, snmp=snmp, community=community, traps=traps)
@@ -148,14 +160,17 @@ def _say_what_is_real(machine: str) -> None:
     _columns("recorded", f"Kubernetes' objects; but {NODE} has the UUID of {machine}")
     _columns(
         "stood in for",
-        f"the shop: a small server that answers while {machine} runs, and logs in the words of "
-        "Envoy and uvicorn; and Prometheus, which probes it each second",
+        "the hypervisor's syslog, four days of it; the shop: a small server that answers while "
+        f"{machine} runs, and logs in the words of Envoy and uvicorn; and Prometheus, which probes "
+        "it each second",
     )
+    if not SYSLOG:
+        _columns("left out", "the hypervisor's syslog: pip install 'vmmib[syslog]' to see it, too")
 
 
 def _configure(folder: Path, scene: Scene, *, snmp: str, community: str, traps: str) -> Path:
     config = folder / "triage.toml"
-    text = CONFIG.format(
+    text = (CONFIG if SYSLOG else CONFIG.replace(_SYSLOG, "")).format(
         prometheus=scene.prometheus,
         url=INSTANCE,
         agent=AGENT.partition("/")[0],
@@ -193,7 +208,8 @@ def _incident(
     _until(scene, lambda: scene.statuses[-GOOD_BEFORE:] == [200] * GOOD_BEFORE, "the shop to be up")
     print(f"\nsamples of {INSTANCE}: {_shown(scene.statuses)}")
 
-    heading(f"libvirt pauses {machine.name}")
+    heading(f"The storage of {machine.name}'s hypervisor fails, and libvirt pauses it")
+    scene.host_log.stall()
     seen = len(scene.statuses)
     machine.pause()
     paused = time.monotonic()
@@ -241,6 +257,10 @@ def _check(alert: Mapping[str, Any]) -> None:
         raise StoryError("the alert lacks the row vmOperState, paused(8)")
     if not any(line.startswith("vmPaused") for line in lines):
         raise StoryError("the alert lacks the notification vmPaused")
+    if SYSLOG and not any(
+        one["step"] == "syslog" and STALLED in one["text"] for one in alert["evidence"]
+    ):
+        raise StoryError("the alert lacks what the hypervisor's syslog said")
 
 
 def _show_alert(alert: Mapping[str, Any]) -> None:
@@ -256,6 +276,9 @@ def _show_alert(alert: Mapping[str, Any]) -> None:
         _columns("steps" if number == 0 else "", short, indent="  ")
     for number, one in enumerate(line for line in alert["evidence"] if line["deciding"]):
         _columns("evidence" if number == 0 else "", f"{one['source']}: {one['text']}", indent="  ")
+    beside = [one for one in alert["evidence"] if one["step"] == "syslog"]
+    for number, one in enumerate(beside):
+        _columns("beside it" if number == 0 else "", f"{one['source']}: {one['text']}", indent="  ")
     if any(
         step["step"] == "node" and step["summary"] == f"{NODE}: ready" for step in alert["steps"]
     ):

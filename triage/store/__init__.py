@@ -24,12 +24,14 @@ from types import TracebackType
 from triage.alerts.message import AlertMessage
 from triage.evidence import Evidence, Verdict
 from triage.incidents import Incident
+from triage.store.alarms import Alarms, confirmed_precision
 from triage.store.database import Database, StoreError
 from triage.store.incidents import Incidents, StoredLook
 from triage.store.outbox import DeadLetter, Outbox, OutboxRow
 from triage.store.timeline import Notifications, State, VmIndex
 
 __all__ = [
+    "Alarms",
     "DeadLetter",
     "Incidents",
     "Notifications",
@@ -41,6 +43,7 @@ __all__ = [
     "StoreSettings",
     "StoredLook",
     "VmIndex",
+    "confirmed_precision",
 ]
 
 
@@ -59,6 +62,8 @@ class StoreSettings:
     """Of messages that are done with, the dead letters too."""
     notification_age: float = 30 * 86400.0
     notifications: int = 100_000
+    alarm_age: float = 366 * 86400.0
+    """Of alarms of the hypervisors' syslog: what their precision over time is counted from."""
     vms: int = 100_000
     """VMs whose hypervisor is remembered."""
 
@@ -85,6 +90,7 @@ class Store:
         self.outbox = Outbox(self.database)
         self.notifications = Notifications(self.database)
         self.vms = VmIndex(self.database, clock)
+        self.alarms = Alarms(self.database)
         self.state = State(self.database)
 
     def save(
@@ -122,6 +128,7 @@ class Store:
             deleted += self.notifications.prune(
                 now - settings.notification_age, settings.notifications
             )
+            deleted += self.alarms.prune(now - settings.alarm_age)
             deleted += self.vms.prune(settings.vms)
         self.database.shrink()
         return deleted

@@ -91,6 +91,30 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )""",
         "CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL)",
     ),
+    (
+        """CREATE TABLE syslog_alarms (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            hypervisor TEXT NOT NULL,
+            host TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            start_at REAL NOT NULL,
+            end_at REAL NOT NULL,
+            score REAL NOT NULL,
+            summary TEXT NOT NULL,
+            raised_at REAL NOT NULL,
+            state TEXT NOT NULL,
+            incident TEXT NOT NULL,
+            rescored REAL,
+            settled_at REAL
+        )""",
+        "CREATE INDEX syslog_alarms_by_time ON syslog_alarms (start_at)",
+        "CREATE INDEX syslog_alarms_open ON syslog_alarms (end_at) WHERE state = 'open'",
+        """CREATE TABLE syslog_incidents (
+            incident TEXT PRIMARY KEY,
+            hypervisors TEXT NOT NULL,
+            began_at REAL NOT NULL
+        )""",
+    ),
 )
 """Statements that lead from version n to n + 1. Never changed once released, only added to."""
 

@@ -35,6 +35,8 @@ from triage.evidence import (
     ProxyEvidence,
     ProxyRequest,
     Step,
+    SyslogFinding,
+    SyslogKind,
     VmEvidence,
     VmOperState,
     Window,
@@ -392,6 +394,41 @@ def _vm(evidence: Evidence) -> Iterator[Mark]:
             yield Mark(time=began, text=f"{name} up since then", label="up")
 
 
+_SYSLOG_LEVELS = {
+    SyslogKind.RESTART: Level.BAD,
+    SyslogKind.SILENCE: Level.BAD,
+    SyslogKind.OUTAGE: Level.BAD,
+    SyslogKind.CHANGE: Level.INFO,
+    SyslogKind.SCAN: Level.INFO,
+}
+
+
+def _syslog(evidence: Evidence) -> Iterator[Mark]:
+    """A mark for each line of what is unusual; one of a finding that no line shows."""
+    for one in evidence.syslog.findings:
+        kind = _syslog_label(one)
+        level = _SYSLOG_LEVELS.get(one.kind, Level.WARNING)
+        for line in one.lines:
+            yield Mark(
+                time=line.time,
+                text=f"{one.hypervisor}, {kind}: {line.text}",
+                label=kind,
+                level=level,
+            )
+        if not one.lines:
+            yield Mark(
+                time=one.start,
+                text=f"{one.hypervisor}, {kind}: {one.summary}",
+                label=kind,
+                level=level,
+                end=one.end if one.end > one.start else None,
+            )
+
+
+def _syslog_label(one: SyslogFinding) -> str:
+    return one.kind.value.replace("_", " ").removesuffix(" template")
+
+
 _MARKS = {
     Step.METRIC: _metric,
     Step.PROXY: _proxy,
@@ -399,6 +436,7 @@ _MARKS = {
     Step.POD: _pod,
     Step.NODE: _node,
     Step.VM: _vm,
+    Step.SYSLOG: _syslog,
 }
 
 
@@ -445,11 +483,23 @@ def _vm_spans(evidence: Evidence) -> Iterator[Span]:
         yield Span(start=start, end=evidence.decided_at, label=name)
 
 
+def _syslog_spans(evidence: Evidence) -> Iterator[Span]:
+    for one in evidence.syslog.findings:
+        if one.end > one.start and one.kind in {SyslogKind.SILENCE, SyslogKind.OUTAGE}:
+            yield Span(
+                start=one.start,
+                end=one.end,
+                label=_syslog_label(one),
+                level=_SYSLOG_LEVELS[one.kind],
+            )
+
+
 _SPANS = {
     Step.METRIC: _metric_spans,
     Step.POD: _pod_spans,
     Step.NODE: _node_spans,
     Step.VM: _vm_spans,
+    Step.SYSLOG: _syslog_spans,
 }
 
 

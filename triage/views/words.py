@@ -15,6 +15,7 @@ LAYERS = {
     Step.POD: "pod",
     Step.NODE: "node",
     Step.VM: "VM",
+    Step.SYSLOG: "syslog",
 }
 """Steps by what they look at."""
 
