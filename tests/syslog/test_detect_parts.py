@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -388,3 +389,10 @@ def test_weights_are_modest_and_change_the_order_only() -> None:
 def test_upgrade_words_are_of_change() -> None:
     changes = [traits_of(Template(id=1, text=text)).change for text in UPGRADE]
     assert sum(changes) >= 4
+
+
+def test_a_task_and_its_result_travel(past: tuple[Corpus, History]) -> None:
+    fleet = Fleet(past[0], "site")
+    task = graph_task(fleet, Window(START, START + DAY), 0, 1, SETTINGS.graph_of(86_400.0))
+    there = pickle.loads(pickle.dumps(task))  # noqa: S301
+    assert pickle.loads(pickle.dumps(run_task(there))) == run_task(task)  # noqa: S301

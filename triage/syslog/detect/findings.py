@@ -348,7 +348,7 @@ def _restarts(past: Past) -> list[Finding]:
         start = (restart.minute - restart.down) * 60.0
         end = (restart.minute + 1) * 60.0
         how = "after an orderly stop" if restart.ordered else "without an orderly stop before it"
-        sign = "by its boot lines" if restart.told else "by lines that usually follow a silence"
+        sign = "by its boot lines" if restart.told else "by its lines after a pause"
         found.append(
             Finding(
                 kind=FindingKind.RESTART,

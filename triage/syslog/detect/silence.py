@@ -16,7 +16,9 @@ Theory of operation
     A host starts anew where a boot is told: two different boot lines within minutes, or one among
     a crowd of templates that are rare on this host. Which templates come with a start is also
     learnt: those that on at least half of the occasions follow a silence, on two occasions or
-    more. A crowd of them is a start, too, whatever its words.
+    more. A crowd of them is a start, too, whatever its words; and so is an eruption of rare
+    templates of several programs, none of them strangers' or of software being changed, right
+    after a pause that is long for the host.
 
 Rules
 - A clock that jumps makes a gap on one side and doubled lines on the other: a gap whose lines are
@@ -48,6 +50,10 @@ STOP_MINUTES = 30
 """An orderly stop's lines come so many minutes before the silence."""
 BOOT_CROWD = 5
 """So many rare templates within a boot's minutes are a crowd."""
+BOOT_PROGRAMS, ERUPTION = 3, 10
+"""Ten rare templates of three programs are an eruption: after a pause, a start."""
+PAUSE = 3
+"""Minutes of a pause at least; and no more than one in fifty of the host's gaps is longer."""
 TOGETHER = 0.8
 """A gap that all hosts share to this part is the collector's."""
 DOUBLED = 1.6
@@ -222,24 +228,23 @@ def restarts_of(
     host: int, own: Events, traits: Sequence[Traits], rare: Flags, learnt: set[int]
 ) -> list[Restart]:
     """Return one host's starts; `rare` and `learnt` are of templates, `own` its events."""
-    templates = len(traits)
     told = np.asarray([trait.boot for trait in traits], dtype=np.bool_)
-    known = np.zeros(templates, dtype=np.bool_)
-    known[list(learnt)] = True
-    marked = np.flatnonzero((told | known)[own.template])
+    known = np.isin(np.arange(len(traits)), sorted(learnt))
+    explained = np.asarray([trait.change or trait.stranger for trait in traits], dtype=np.bool_)
     stops = own.minute[np.asarray([t.stop for t in traits], dtype=np.bool_)[own.template]]
     minutes = np.unique(own.minute)
+    pauses = _pauses(minutes)
     found: list[Restart] = []
     until = -1
-    for at in marked:
-        minute = int(own.minute[at])
+    for minute in np.union1d(own.minute[(told | known)[own.template]], pauses).tolist():
         if minute < until:
             continue
-        near = own.between(minute, minute + BOOT_MINUTES)
-        shown = np.unique(near.template)
-        boots = shown[told[shown]]
-        crowd = shown[rare[shown]]
-        if not _is_start(boots.size, crowd.size, int(np.count_nonzero(known[shown]))):
+        shown = np.unique(own.between(minute, minute + BOOT_MINUTES).template)
+        boots, crowd = shown[told[shown]], shown[rare[shown]]
+        burst = crowd[~explained[crowd]] if minute in pauses else crowd[:0]
+        programs = {traits[template].program for template in burst.tolist()}
+        eruption = burst.size if len(programs) >= BOOT_PROGRAMS else 0
+        if not _is_start(boots.size, crowd.size, int(known[shown].sum()), eruption):
             continue
         before = int(np.searchsorted(minutes, minute))
         down = minute - int(minutes[before - 1]) - 1 if before else 0
@@ -259,8 +264,18 @@ def restarts_of(
     return found
 
 
-def _is_start(boots: int, crowd: int, known: int) -> bool:
-    return boots >= 2 or (boots == 1 and crowd >= BOOT_CROWD) or known >= BOOT_CROWD
+def _pauses(minutes: Ints) -> Ints:
+    """The minutes at which a host writes again after a pause that is long for it."""
+    gaps = np.diff(minutes)
+    if not gaps.size:
+        return gaps
+    long = max(PAUSE, float(np.quantile(gaps, QUANTILE)))
+    return minutes[1:][gaps >= long]
+
+
+def _is_start(boots: int, crowd: int, known: int, eruption: int) -> bool:
+    told = boots >= 2 or (boots == 1 and crowd >= BOOT_CROWD)
+    return told or known >= BOOT_CROWD or eruption >= ERUPTION
 
 
 def _booted(silence: Silence, restarts: Iterable[Restart]) -> Silence:

@@ -64,6 +64,7 @@ _CHANGE = _any(
     r"|\breread\b|\bcrontab\b|\breplace\b",
 )
 _BOOT = _any(
+    r"\b(?:system|kernel|vmkernel) boot(?:ing|ed)\b",
     r"\bLinux version\b|\bcommand line:|\bBIOS-provided\b|\bbooting (?:linux|paravirt|node|smp)"
     r"|\bBIOS-e820\b|\bDMI(?: \S+ present)?:|\bUnpacking initramfs\b|\bFreeing unused kernel\b",
     r"\bstartup finished in\b.*\bkernel\b|\bdetected (?:virtualization|architecture)\b"

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from triage.syslog.intervals.model import IntervalSettings
 
 Ints = NDArray[np.int64]
+Counts = NDArray[np.int32]
 
 _BLOCKS = (1440, 360, 60, 10)
 """Minutes: the longest of which the log holds `_LEAST_BLOCKS` is the block."""
@@ -40,7 +41,7 @@ Found = tuple[int, int, int, float, float]
 
 
 def bursts_of(
-    times: Ints, counts: Ints, start: int, end: int, settings: IntervalSettings
+    times: Ints, counts: Counts, start: int, end: int, settings: IntervalSettings
 ) -> tuple[Found, ...]:
     """Return a template's bursts, the strongest first, at most `settings.bursts`.
 
@@ -49,8 +50,10 @@ def bursts_of(
     """
     if counts.sum() < settings.burst_lines:
         return ()
-    minutes, first = np.unique(times // 60_000, return_index=True)
-    lines = np.add.reduceat(counts, first)
+    minutes = times // 60_000
+    first = np.concatenate(([0], np.flatnonzero(minutes[1:] != minutes[:-1]) + 1))
+    minutes = minutes[first]
+    lines = np.add.reduceat(counts, first, dtype=np.int64)
     block = _block((end - start) // 60_000 + 1)
     flagged: list[tuple[int, int, float, float]] = []
     for length in _LENGTHS:
@@ -116,7 +119,7 @@ def _joined(
 
 def _located(
     times: Ints,
-    counts: Ints,
+    counts: Counts,
     minutes: Ints,
     lines: Ints,
     first: Ints,

@@ -21,6 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Small = NDArray[np.int32]
 
 _BITS = 63
 """Of a packed event: the sign stays clear."""
@@ -30,11 +31,11 @@ _BITS = 63
 class Series:
     """Sorted events of a batch, one series after another."""
 
-    template: Ints
+    template: Small
     """Indices into the batch's templates."""
-    host: Ints
+    host: Small
     time: Ints
-    count: Ints
+    count: Small
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,18 @@ class _Packed:
 
     layout: _Layout
     keys: Ints
-    repeated: tuple[Ints, Ints]
+    repeated: tuple[Ints, Small]
     """Place and occurrences of the events with more than one."""
 
     def series(self, low: int, high: int) -> Series:
         layout, keys = self.layout, self.keys[low:high]
-        count = np.ones(len(keys), np.int64)
+        count = np.ones(len(keys), np.int32)
         places, many = self.repeated
         first, last = np.searchsorted(places, [low, high])
         count[places[first:last] - low] = many[first:last]
         return Series(
-            keys >> (layout.host + layout.time),
-            (keys >> layout.time) & _ones(layout.host),
+            (keys >> (layout.host + layout.time)).astype(np.int32),
+            ((keys >> layout.time) & _ones(layout.host)).astype(np.int32),
             (keys & _ones(layout.time)) + layout.low,
             count,
         )
@@ -172,7 +173,7 @@ def load(times: pl.LazyFrame) -> Events:
         _place("template", sizes["template"]),
         _place("host", pl.Series(hosts, dtype=pl.String)),
         "time",
-        pl.col("count").cast(pl.Int64),
+        pl.col("count").clip(1, 2**31 - 1),
     )
     return Events(
         templates=templates,
@@ -201,15 +202,17 @@ def _ones(bits: int) -> int:
 def _packed(numbered: pl.LazyFrame, layout: _Layout) -> _Packed:
     template, host, time = pl.col("template"), pl.col("host"), pl.col("time") - layout.low
     key = (template * (1 << layout.host) + host) * (1 << layout.time) + time
-    frame = numbered.select(key.alias("key"), pl.col("count").cast(pl.UInt32)).collect(
+    frame = numbered.select(key.alias("key"), pl.col("count").cast(pl.Int32)).collect(
         engine="streaming"
     )
     some = frame.filter(pl.col("count") > 1).sort("key", "count")
-    keys: Ints = frame["key"].to_numpy(writable=True)
+    column = frame["key"]
     del frame
+    keys: Ints = column.to_numpy(writable=True)
+    del column
     keys.sort()
     repeated = some["key"].to_numpy()
-    return _Packed(layout, keys, (_places(keys, repeated), some["count"].cast(pl.Int64).to_numpy()))
+    return _Packed(layout, keys, (_places(keys, repeated), some["count"].to_numpy()))
 
 
 def _places(keys: Ints, some: Ints) -> Ints:
@@ -220,9 +223,12 @@ def _places(keys: Ints, some: Ints) -> Ints:
 
 
 def _rows(numbered: pl.LazyFrame) -> _Rows:
-    rows = numbered.with_columns(pl.col("count").clip(1)).collect(engine="streaming")
+    rows = numbered.collect(engine="streaming")
     rows = rows.sort("template", "host", "time", "count")
-    return _Rows(Series(*(rows[one].to_numpy() for one in ("template", "host", "time", "count"))))
+    template, host, count = (
+        rows[one].cast(pl.Int32).to_numpy() for one in ("template", "host", "count")
+    )
+    return _Rows(Series(template, host, rows["time"].to_numpy(), count))
 
 
 def by_time(series: Series) -> Series:
@@ -237,22 +243,21 @@ def by_time(series: Series) -> Series:
     )
     if not layout.fits:
         order = np.lexsort((series.count, series.host, series.time, series.template))
-        return Series(*(one[order] for one in _columns(series)))
-    keys = (series.template << layout.time) | (series.time - layout.low)
+        host, time, count = series.host[order], series.time[order], series.count[order]
+        return Series(series.template, host, time, count)
+    keys = (series.template.astype(np.int64) << layout.time) + (series.time - layout.low)
     keys <<= layout.host
     keys |= series.host
     repeated = np.flatnonzero(series.count > 1)
-    count = np.ones(len(keys), np.int64)
+    some, many = keys[repeated], series.count[repeated]
+    keys.sort()
+    count = series.count
     if len(repeated):
-        some, many = keys[repeated], series.count[repeated]
         order = np.lexsort((many, some))
-        keys.sort()
+        count = np.ones(len(keys), np.int32)
         count[_places(keys, some[order])] = many[order]
-    else:
-        keys.sort()
-    time = ((keys >> layout.host) & _ones(layout.time)) + layout.low
-    return Series(series.template, keys & _ones(layout.host), time, count)
-
-
-def _columns(series: Series) -> tuple[Ints, Ints, Ints, Ints]:
-    return series.template, series.host, series.time, series.count
+    host = (keys & _ones(layout.host)).astype(np.int32)
+    keys >>= layout.host
+    keys &= _ones(layout.time)
+    keys += layout.low
+    return Series(series.template, host, keys, count)

@@ -126,9 +126,10 @@ def _table(batch: Batch) -> pl.DataFrame:
     """Return `INTERVALS` of a batch."""
     names = np.array(batch.templates, np.int64)
     whole, single = batch.by_time, batch.by_host
-    starts = np.flatnonzero(np.diff(whole.template, prepend=-1))
-    both = single.template * len(batch.hosts) + single.host
-    starts_single = np.flatnonzero(np.diff(both, prepend=-1))
+    starts = batch.bounds[:-1]
+    changed = single.template[1:] != single.template[:-1]
+    changed |= single.host[1:] != single.host[:-1]
+    starts_single = np.concatenate(([0], np.flatnonzero(changed) + 1))
     parts = (
         (whole, starts, [""] * len(starts)),
         (single, starts_single, [batch.hosts[one] for one in single.host[starts_single]]),
@@ -147,22 +148,39 @@ def _table(batch: Batch) -> pl.DataFrame:
 
 
 def _figures(series: Series, starts: Ints) -> dict[str, object]:
+    # In place where it can be: a template may have half of all events.
     ends = np.append(starts[1:], len(series.time))
-    gaps = np.diff(series.time, prepend=series.time[:1]) / 1000.0
-    weights = series.count.astype(np.float64)
-    gaps[starts] = 0.0  # a series' first line ends no interval
-    weights[starts] = 0.0
-    gaps /= np.maximum(weights, 1.0)
-    many = np.add.reduceat(weights, starts)
-    safe = np.where(many > 0, many, 1.0)
-    mean = np.add.reduceat(gaps * weights, starts) / safe
     lengths = ends - starts
-    off = gaps - np.repeat(mean, lengths)
-    deviation = np.sqrt(np.add.reduceat(off * off * weights, starts) / safe)
-    median = _medians(gaps, weights, starts, ends)
-    unknown = many <= 0
+    gaps = np.zeros(len(series.time))
+    np.subtract(series.time[1:], series.time[:-1], out=gaps[1:], casting="unsafe")
+    gaps /= 1000.0
+    gaps[starts] = 0.0  # a series' first line ends no interval
+    many = np.add.reduceat(series.count, starts, dtype=np.int64)
+    heavy = many > lengths
+    intervals = many - series.count[starts]
+    safe = np.maximum(intervals, 1)
+    if heavy.any():
+        gaps /= series.count
+        weights = series.count.astype(np.float64)
+        mean = np.add.reduceat(gaps * weights, starts) / safe
+    else:
+        weights = None
+        mean = np.add.reduceat(gaps, starts) / safe
+    off = np.repeat(mean, lengths)
+    off -= gaps
+    off[starts] = 0.0
+    off *= off
+    if weights is not None:
+        off *= weights
+    deviation = np.sqrt(np.add.reduceat(off, starts) / safe)
+    del off
+    median = _medians(gaps, starts, ends)
+    for index in np.flatnonzero(heavy):  # repetitions: rare, and not whole milliseconds
+        part = slice(starts[index] + 1, ends[index])
+        median[index] = _median(gaps[part], series.count[part].astype(np.float64))
+    unknown = intervals <= 0
     return {
-        "count": np.add.reduceat(series.count, starts),
+        "count": many,
         "first": series.time[starts],
         "last": series.time[ends - 1],
         "mean": _nulled(mean, unknown),
@@ -171,41 +189,38 @@ def _figures(series: Series, starts: Ints) -> dict[str, object]:
     }
 
 
-def _medians(gaps: Floats, weights: Floats, starts: Ints, ends: Ints) -> Floats:
+def _medians(gaps: Floats, starts: Ints, ends: Ints) -> Floats:
     """Return the median of each series; the first element of a series is no interval."""
     lengths = ends - starts
-    heaviest = np.maximum.reduceat(weights, starts)
     bits = int(gaps.max() * 1000 + 1).bit_length() + 1
     if bits + len(starts).bit_length() > 62:
+        none = np.zeros(0)
         return np.array(
             [
-                _median(gaps[a + 1 : b], weights[a + 1 : b])
+                _median(gaps[a + 1 : b], none) if b > a + 1 else 0.0
                 for a, b in zip(starts, ends, strict=True)
             ]
         )
     # Whole milliseconds, packed behind the series' number: one sort sorts all of them. The first of
     # each series, which is no interval, sorts before its own others.
-    packed = np.rint(gaps * 1000).astype(np.int64) + 1
-    packed[starts] = 0
-    packed |= np.repeat(np.arange(len(starts)), lengths) << bits
+    packed = np.repeat(np.arange(len(starts)) << bits, lengths)
+    packed += np.rint(gaps * 1000).astype(np.int64) + 1
+    packed[starts] = np.arange(len(starts)) << bits
     packed.sort()
-    packed &= (1 << bits) - 1
     low, high = starts + 1 + (lengths - 2) // 2, starts + 1 + (lengths - 1) // 2
     single = lengths < 2
     low, high = np.where(single, starts, low), np.where(single, starts, high)
-    medians: Floats = ((packed[low] - 1) + (packed[high] - 1)) / 2000.0
+    mask = (1 << bits) - 1
+    medians: Floats = ((packed[low] & mask) - 1 + (packed[high] & mask) - 1) / 2000.0
     medians[single] = 0.0
-    for index in np.flatnonzero(heaviest > 1):  # repetitions: rare, and not whole milliseconds
-        part = slice(starts[index] + 1, ends[index])
-        medians[index] = _median(gaps[part], weights[part])
     return medians
 
 
 def _median(gaps: Floats, weights: Floats) -> float:
-    """Return the median of intervals that stand for `weights` equal ones each."""
+    """Return the median of intervals that stand for `weights` equal ones each; none: for one."""
     if not len(gaps):
         return 0.0
-    if weights.max() == 1.0:
+    if not len(weights) or weights.max() == 1.0:
         return float(np.median(gaps))
     order = np.argsort(gaps, kind="stable")
     up_to = np.cumsum(weights[order])
@@ -235,7 +250,9 @@ def _stats(
     room = (batch.end - batch.start + guard_of(settings)) // _WEEK * _WEEK + _WEEK
     rows = table.filter(pl.col("host") == "").to_dicts()
     for row, (_, low, high) in zip(rows, batch.pieces(), strict=True):
-        hosts = np.cumsum(np.diff(series.host[low:high], prepend=series.host[low]) != 0)
+        host = series.host[low:high]
+        hosts = np.zeros(len(host), np.int64)
+        np.cumsum(host[1:] != host[:-1], out=hosts[1:])
         period = period_of(series.time[low:high] + hosts * room, hosts, settings)
         yield IntervalStats(
             template=row["template"],

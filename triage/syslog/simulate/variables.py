@@ -140,7 +140,9 @@ class Pools:
 
 _VARYING = frozenset({"n", "float", "floats", "hex", "date", "words", "uptime"})
 """What is another value in each line, even along a chain."""
-_SKEWED = frozenset({"ip", "ip6", "mac", "domain", "user", "login", "path", "cmd", "vm", "word"})
+_SKEWED = frozenset(
+    {"ip", "ip6", "mac", "domain", "user", "login", "path", "cmd", "vm", "word", "words"}
+)
 
 
 def _of_host(name: str, rng: np.random.Generator, host: str, peers: Strings) -> Strings:
@@ -300,11 +302,12 @@ _UNIT_NAMES = listed(
     "cron lvm2-monitor udev dbus openssl libc6 tzdata bash qemu-system-x86 linux-image sysstat"
 )
 
+# A fleet's own names are few and come again and again: what has no number in it is bounded.
 _MAKERS: dict[str, Callable[[np.random.Generator, int, str], Strings]] = {
     "n": _number, "hex": _hex, "ip": _ip, "ip6": _many(_ip6), "mac": _many(_mac),
-    "uuid": _uuid, "domain": _many(_domain), "path": _few(3000, _path), "cmd": _few(200, _cmd),
+    "uuid": _uuid, "domain": _few(4000, _domain), "path": _few(400, _path), "cmd": _few(200, _cmd),
     "ver": _few(500, _version), "float": _many(_float), "floats": _many(_floats),
-    "date": _many(_date), "uptime": _uptime, "words": _few(3000, _words), "ips": _ips,
+    "date": _many(_date), "uptime": _uptime, "words": _few(120, _words), "ips": _ips,
     "letters": _few(100, _letters),
     "letter": lambda *_: list("abcdefghijkl"),
     "port": lambda rng, size, _: _number(rng, size, "1024-65535"),

@@ -6,6 +6,9 @@ Rules
   of fields (`uid=`, `size:`) and brackets stay.
 - Addresses that are written with colons (IPv6, MAC, times of day, fingerprints) become one `**`,
   whichever of their parts hold digits.
+- Host names, mail addresses and paths are masked whatever they consist of: a fleet's logs hold more
+  of them than of all other words together. A host name is two or more labels of lower-case letters:
+  `org.apache.Mapper`, `Main.java` are none.
 - A program's own name stays, though it holds a digit or two, where its process id shows that it is
   one: `python3[**]:`, `k3s[**]:`.
 - Everything else is left for the miner, which sees the distinct keys only.
@@ -35,7 +38,12 @@ _TAIL = rf"(?:{_RUN}[0-9A-Za-z_])?"
 """To the end of the run, but for a full stop and the like at its end."""
 _HEX = "[0-9A-Fa-f]{1,4}"
 _COLONS = rf"(?-u:\b){_HEX}(?:(?:::?{_HEX}){{2,}}|::{_HEX})(?-u:\b)"
-_VARIABLE: Final = rf"{_COLONS}{_TAIL}|{_RUN}[0-9]{_TAIL}"
+_LABEL = "[a-z](?:[a-z-]*[a-z])?"
+_HOST = rf"(?-u:\b){_LABEL}(?:\.{_LABEL})+(?-u:\b)(?:/{_RUN}[A-Z])?"
+"""With the record type that a name server writes after it: `www.example.org/AAAA/IN`."""
+_PATH = "(?:/[A-Za-z._+-]+){2,}/?"
+_MAIL = rf"{_RUN}@{_TAIL}"
+_VARIABLE: Final = rf"{_COLONS}{_TAIL}|{_RUN}[0-9]{_TAIL}|{_MAIL}|{_HOST}|{_PATH}"
 
 _TAG: Final = r"^[^\s\[\]:0-9]+(?:[0-9]{1,2}[^\s\[\]:0-9]*){1,2}(?:\[[0-9]+\]|\[\*\*\]): "
 """A program's name with a digit or two, or two such numbers (`python3.11`), and its process id."""
