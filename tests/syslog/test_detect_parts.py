@@ -6,32 +6,30 @@ import pickle
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.syslog.detect_fleet import DAY, LINK, START, UPGRADE, FleetMaker, names
 from triage.syslog.detect import (
-    Alarm,
-    Confirmed,
     DetectSettings,
     History,
     boot_templates,
     findings_in,
     forget,
     history_of,
-    rescore,
-    reweighted,
     update,
 )
 from triage.syslog.detect.decide import WindowFeatures, decide
 from triage.syslog.detect.history import decode, encode
 from triage.syslog.detect.peaks import Counted, crowd_scores, crowd_threshold, scores_of
 from triage.syslog.detect.rarity import days_of_pairs, rare_edges, rarity_of
-from triage.syslog.detect.series import Fleet, Window, graph_task, run_task
+from triage.syslog.detect.series import Fleet, Window, graph_task, heard, run_task
 from triage.syslog.detect.silence import gap_limit, host_silences
 from triage.syslog.detect.words import traits_of
 from triage.syslog.tables import (
+    COUNTS,
     Corpus,
     Edge,
     Finding,
@@ -336,54 +334,22 @@ def test_an_unknown_host_is_judged_by_nothing() -> None:
     assert kinds == set()
 
 
-# Looking back
-
-
-def test_alarms_that_incidents_confirm_are_right() -> None:
-    day = 86_400.0
-    alarms = [
-        Alarm(start=day, end=day + 600, hosts=("a", "b")),
-        Alarm(start=2 * day, end=2 * day + 600, hosts=("c",)),
-        Alarm(start=9 * day, end=9 * day + 600, hosts=("a",), kind=FindingKind.SILENCE),
-        Alarm(start=30 * day, end=31 * day, hosts=("a",)),
-    ]
-    incidents = [
-        Confirmed(start=day + 900, end=day + 4000, hosts=("b",)),
-        Confirmed(start=9 * day, end=9 * day + 60),
-        Confirmed(start=20 * day, end=21 * day, hosts=("a",)),
-    ]
-    found = rescore(alarms, incidents, until=30 * day)
-    assert (found.all.alarms, found.all.right) == (3, 2)
-    assert found.all.precision == pytest.approx(2 / 3)
-    low, high = found.all.interval
-    assert 0 < low < 2 / 3 < high < 1
-    assert (found.incidents, found.found) == (3, 2)
-    assert [share.alarms for _, share in found.weeks] == [2, 1]
-    assert "2 of 3 alarms" in found.summary
-    assert rescore([], []).all.precision is None
-
-
-def test_weights_are_modest_and_change_the_order_only() -> None:
-    alarms = [
-        Alarm(start=n, end=n + 1, hosts=("a",), kind=kind)
-        for n in range(40)
-        for kind in (FindingKind.BURST, FindingKind.SILENCE)
-    ]
-    confirmed = [Confirmed(start=n, end=n, hosts=("a",)) for n in range(40)]
-    alarms += [
-        Alarm(start=1e6 + n * 1e5, end=1e6 + n * 1e5, hosts=("a",), kind=FindingKind.BURST)
-        for n in range(90)
-    ]
-    found = rescore(alarms, confirmed, before=0, after=0)
-    finding = Finding(
-        kind=FindingKind.BURST, start=0, end=1, area="a", hosts=("a",), score=2.0, summary=""
+def test_hosts_that_garbled_headers_made_are_left_out(past: tuple[Corpus, History]) -> None:
+    corpus = past[0]
+    ghost = pl.DataFrame(
+        {"minute": [0], "host": [len(corpus.hosts)], "template": [0], "count": [3]},
+        schema=COUNTS,
     )
-    silence = replace(finding, kind=FindingKind.SILENCE, score=1.9)
-    restart = replace(finding, kind=FindingKind.RESTART, score=1.0)
-    ordered = reweighted([finding, silence, restart], found)
-    assert ordered[0].kind is FindingKind.SILENCE
-    assert all(0.5 * 0.9 <= one.score <= 1.5 * 2.0 for one in ordered)
-    assert next(o for o in ordered if o.kind is FindingKind.RESTART).score == 1.0
+    garbled = replace(
+        corpus,
+        counts=pl.concat([ghost, corpus.counts]),
+        hosts=(*corpus.hosts, "zz1.kom"),
+        site_of=(*corpus.site_of, "kom"),
+    )
+    left = heard(garbled, 50)
+    assert (left.hosts, left.site_of) == (corpus.hosts, corpus.site_of)
+    assert left.counts.equals(corpus.counts)
+    assert heard(garbled, 10**9) is garbled
 
 
 def test_upgrade_words_are_of_change() -> None:

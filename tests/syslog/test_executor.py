@@ -10,7 +10,7 @@ import pytest
 from distributed import LocalCluster
 from distributed.client import _get_global_client
 
-from triage.syslog.executor import ExecutorError, dask_executor, local_executor
+from triage.syslog.executor import ExecutorError, dask_executor, local_executor, unlocked
 
 
 def square(number: int) -> int:
@@ -97,6 +97,22 @@ def test_a_scheduler_that_does_not_answer_is_one_line() -> None:
 def test_an_address_that_is_none_is_one_line() -> None:
     with pytest.raises(ExecutorError, match="nonsense"), dask_executor("nonsense:", deadline=0.5):
         pass
+
+
+def process(_: int) -> int:
+    return os.getpid()
+
+
+def test_processes_for_what_holds_the_lock(tmp_path) -> None:
+    with local_executor(2) as executor, unlocked(executor) as processes:
+        assert list(processes.map(square, range(30))) == [n * n for n in range(30)]
+        assert os.getpid() not in set(processes.map(process, range(4)))
+        with pytest.raises(ValueError, match="three"):
+            list(processes.map(fail_on_three, range(10)))
+        with pytest.raises(ExecutorError, match="memory"):
+            list(processes.map(die_once, [str(tmp_path / "once")]))
+    with local_executor(1) as one, unlocked(one) as same:
+        assert same is one
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

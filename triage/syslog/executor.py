@@ -10,17 +10,23 @@ Rules
   handed out: tasks may carry bytes, and there may be more of them than memory holds.
 - What a task raises is raised by `map` where its result would have come; later tasks are cancelled.
 
-Threads are enough in one process: Polars, numba and the decompressors leave Python's lock alone.
+Threads are enough for what Polars, numba and the decompressors do: they leave Python's lock alone.
+The many small graphs of a long time are made of short steps that need it: `unlocked` gives
+processes for them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import signal
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor as ConcurrentExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from triage.syslog.errors import SyslogError
@@ -50,6 +56,10 @@ class Executor(Protocol):
     def workers(self) -> int:
         """How many tasks run at a time."""
 
+    @property
+    def threads(self) -> bool:
+        """Whether tasks run in this process, and share Python's lock."""
+
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         """Give `function`'s result of each task, in the order of the tasks, lazily."""
 
@@ -70,6 +80,20 @@ def local_executor(workers: int | None = None) -> Executor:
     return _Local(workers or len(os.sched_getaffinity(0)))
 
 
+@contextlib.contextmanager
+def unlocked(executor: Executor) -> Iterator[Executor]:
+    """Give an executor of as many workers whose tasks do not wait for Python's lock.
+
+    In one process that is one of processes, which start anew (some two seconds of imports); what is
+    elsewhere already stays as it is.
+    """
+    if not executor.threads or executor.workers == 1:
+        yield executor
+        return
+    with _Local(executor.workers, processes=True) as processes:
+        yield processes
+
+
 def dask_executor(address: str, *, deadline: float = DEADLINE) -> Executor:
     """Return an executor on a Dask cluster, by its scheduler's address ("tcp://host:8786").
 
@@ -81,14 +105,22 @@ def dask_executor(address: str, *, deadline: float = DEADLINE) -> Executor:
 
 
 class _Local:
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, processes: bool = False) -> None:
         if workers < 1:
             raise ExecutorError(f"{workers} workers cannot do anything: give at least 1")
         self.workers = workers
-        self._pool: ThreadPoolExecutor | None = None
+        self.threads = not processes
+        self._pool: ConcurrentExecutor | None = None
 
     def __enter__(self) -> Self:
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="task")
+        if self.threads:
+            self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="task")
+        else:
+            # Not forked: Polars' threads, and whoever holds one of their locks, would be missing
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(
+                self.workers, mp_context=spawn, initializer=_leave_interrupts
+            )
         return self
 
     def __exit__(
@@ -115,6 +147,7 @@ class _Dask:
         self.address = address
         self.deadline = deadline
         self.workers = 0
+        self.threads = False
         self._client: Any = None
 
     def __enter__(self) -> Self:
@@ -176,10 +209,20 @@ def _ordered(submit: Callable[[T], Future[R]], tasks: Iterable[T], ahead: int) -
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
+    except BrokenProcessPool:
+        raise ExecutorError(
+            "a worker process was ended from outside, most likely for want of memory: "
+            "use fewer --workers"
+        ) from None
     finally:
         for future in running:
             with contextlib.suppress(Exception):  # Dask's may be gone with the connection
                 future.cancel()
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is for the process that has the terminal: it ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _shown(error: BaseException) -> str:

@@ -7,20 +7,23 @@ store -> intervals of the templates
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from triage.syslog.corpus import Sites, load_corpus
 from triage.syslog.detect import DetectSettings, detect, with_lines
-from triage.syslog.executor import Executor
+from triage.syslog.executor import Executor, unlocked
 from triage.syslog.groups import GroupSettings
 from triage.syslog.intervals import IntervalSettings, survey
 from triage.syslog.progress import Progress
 from triage.syslog.report.collect import report_data, sample_windows
 from triage.syslog.report.model import FileRead, ReportData, Setting
 from triage.syslog.store import Store
-from triage.syslog.tables import Line
+from triage.syslog.tables import Corpus, Line
 
+MANY = 1_000_000
+"""Rows of COUNTS from which on processes are worth their start."""
 SAMPLE = 12
 """Lines of each time span that show what was read."""
 
@@ -40,6 +43,16 @@ class AnalysisSettings:
     """Id of a template that the figures shall show; 0: those that tell most."""
 
 
+@contextmanager
+def graph_executor(executor: Executor, corpus: Corpus) -> Iterator[Executor]:
+    """Give what learns a corpus's graphs: processes, where there is enough to learn."""
+    if corpus.counts.height < MANY:
+        yield executor
+        return
+    with unlocked(executor) as processes:
+        yield processes
+
+
 def analyse(
     store: Store,
     settings: AnalysisSettings,
@@ -56,7 +69,9 @@ def analyse(
     corpus = load_corpus(
         store, start=settings.start, end=settings.end, sites=settings.sites, groups=settings.groups
     )
-    found = with_lines(detect(corpus, settings.detect, executor, progress), store, settings.detect)
+    with graph_executor(executor, corpus) as workers:
+        detection = detect(corpus, settings.detect, workers, progress)
+    found = with_lines(detection, store, settings.detect)
     times = store.times()
     sample: list[Line] = []
     for start, end in sample_windows(found, corpus):

@@ -19,16 +19,20 @@ Rules
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array as _csr_array
 from scipy.special import bdtrc, gammaln
 
 from triage.syslog.tables import Node
 
 Pair = tuple[Node, Node]
+csr_array: Any = _csr_array  # it has no types
 Bools = npt.NDArray[np.bool_]
 
 REACH = 40
@@ -51,29 +55,26 @@ def clusters(patterns: Bools, min_events: int, similarity: float) -> tuple[Clust
 
     Those with less than `min_events` are with the very same patterns only.
     """
-    words = _words(patterns)
     same: dict[bytes, list[int]] = {}
-    for at, row in enumerate(words):
+    for at, row in enumerate(np.packbits(patterns, axis=1)):
         same.setdefault(row.tobytes(), []).append(at)
     groups = list(same.values())
     leaders = np.array([group[0] for group in groups], dtype=np.int64)
     events = patterns[leaders].sum(1)
     many = np.array([len(group) for group in groups], dtype=np.int64)
     rank = np.lexsort((leaders, -events, -many))
-    home = np.full(len(groups), -1)
-    if similarity >= 1:
-        home[:] = np.arange(len(groups))
-    for at in rank.tolist():
-        if home[at] >= 0:
-            continue
-        home[at] = at
-        if events[at] < min_events:
-            continue
-        near = (home < 0) & (events >= similarity * events[at]) & (events >= min_events)
-        others = np.flatnonzero(near & (similarity * events <= events[at]))
-        both = np.bitwise_count(words[leaders[others]] & words[leaders[at]]).sum(1)
-        either = events[others] + events[at] - both
-        home[others[both >= similarity * either]] = at
+    home = np.arange(len(groups))
+    # Two patterns that differ have a Jaccard index of (u - 1) / u at most, u being their union
+    some = np.flatnonzero(events >= max(min_events, _differing(similarity)))
+    alike = _alike(patterns[leaders[some]], events[some], similarity)
+    free = np.ones(len(groups), np.bool_)
+    for at in rank[np.isin(rank, some[np.diff(alike.indptr) > 0])].tolist():
+        if free[at]:
+            row = np.searchsorted(some, at)
+            others = some[alike.indices[alike.indptr[row] : alike.indptr[row + 1]]]
+            others = others[free[others]]
+            home[others] = at
+            free[others] = free[at] = False
     members: dict[int, list[int]] = {}
     for at, of in enumerate(home.tolist()):
         members.setdefault(of, []).extend(groups[at])
@@ -85,11 +86,21 @@ def clusters(patterns: Bools, min_events: int, similarity: float) -> tuple[Clust
     )
 
 
-def _words(patterns: Bools) -> npt.NDArray[np.uint64]:
-    packed = np.packbits(patterns, axis=1)
-    wide = np.zeros((len(patterns), -(-packed.shape[1] // 8) * 8), np.uint8)
-    wide[:, : packed.shape[1]] = packed
-    return wide.view(np.uint64)
+def _differing(similarity: float) -> float:
+    """Return the least events of two patterns that differ, and are still so similar."""
+    if similarity >= 1:
+        return math.inf
+    return math.ceil(1 / (1 - similarity) - 1e-9) * similarity
+
+
+def _alike(patterns: Bools, events: npt.NDArray[np.int64], similarity: float) -> Any:
+    """Return (n, n), sparse by rows: which others have a Jaccard index of at least `similarity`."""
+    ones = csr_array(patterns, dtype=np.int32)
+    both = (ones @ ones.T).tocoo()
+    either = events[both.row] + events[both.col] - both.data
+    kept = (both.data >= similarity * either) & (both.row != both.col)
+    pairs = (both.row[kept], both.col[kept])
+    return csr_array((np.ones(len(pairs[0]), np.bool_), pairs), shape=both.shape)
 
 
 def crowded(patterns: Bools, found: Sequence[Cluster], alpha: float) -> set[int]:

@@ -198,6 +198,7 @@ def graph(
     with options.failing():
         from triage.syslog.cli.graphs import Wanted, learn_graphs, view_of
         from triage.syslog.corpus import load_corpus
+        from triage.syslog.pipeline import graph_executor
 
         with options.working(logs) as (executor, progress):
             store, _ = options.read_new(logs, executor, progress)
@@ -209,7 +210,8 @@ def graph(
                 groups=options.group_settings(ngram, unit, similarity),
             )
             settings = _detect_settings(area=area, engine=engine)
-            learnt = learn_graphs(corpus, settings, length, moment_at, executor, progress)
+            with graph_executor(executor, corpus) as workers:
+                learnt = learn_graphs(corpus, settings, length, moment_at, workers, progress)
         centre = () if around is None else _centre(corpus.groups, store, around)
         wanted = Wanted(centre=centre, hops=hops, host=host, nodes=nodes)
         options.write(output, view_of(learnt, corpus, wanted, form))

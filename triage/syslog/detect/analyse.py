@@ -50,6 +50,7 @@ from triage.syslog.detect.series import (
     Longer,
     Pair,
     graph_tasks,
+    heard,
     run_task,
 )
 from triage.syslog.detect.settings import DetectSettings
@@ -98,7 +99,7 @@ def detect(
     told = progress or NoProgress()
     if not corpus.counts.height:
         return Detection(findings=(), daily=(), short=(), rarity=Rarity(quantile=settings.quantile))
-    past = past_of(corpus, settings)
+    past = past_of(heard(corpus, settings.least_lines), settings)
     long = _judge(past, settings.long, executor, told, "graphs of days")
     short = _judge(past, settings.short, executor, told, "graphs of short windows", long.longer)
     found = findings_of(past, short.judged, short.table, long.judged, long.table)

@@ -17,6 +17,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from triage.syslog.causality import GraphSettings, Period, find_periods, window_graph
 from triage.syslog.tables import Corpus, Node, WindowGraph
@@ -62,6 +63,32 @@ class Events:
     def where(self, keep: Flags) -> Events:
         """Return the events that a mask selects."""
         return Events(self.minute[keep], self.host[keep], self.template[keep], self.count[keep])
+
+
+def heard(corpus: Corpus, least: int) -> Corpus:
+    """Return a corpus without the hosts that have fewer lines than that.
+
+    Garbled headers make such hosts ("hv1.kom"), each with a site of its own and a silence that
+    lasts for weeks. When every host has so few lines, all stay.
+    """
+    lines = np.bincount(
+        corpus.counts["host"].to_numpy(),
+        weights=corpus.counts["count"].to_numpy(),
+        minlength=len(corpus.hosts),
+    )
+    kept = np.flatnonzero(lines >= least)
+    if len(kept) in {0, len(corpus.hosts)}:
+        return corpus
+    place = np.full(len(corpus.hosts), -1, np.int64)
+    place[kept] = np.arange(len(kept))
+    host = pl.Series("host", place[corpus.counts["host"].to_numpy()])
+    counts = corpus.counts.with_columns(host).filter(pl.col("host") >= 0)
+    return replace(
+        corpus,
+        counts=counts.with_columns(pl.col("host").cast(pl.UInt32)),
+        hosts=tuple(corpus.hosts[one] for one in kept),
+        site_of=tuple(corpus.site_of[one] for one in kept),
+    )
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,9 @@ class DetectSettings:
     """Fewer rare edges than this are never a peak: two lines that coincide give one."""
     peak_nodes: int = 5
     """Fewer unusual series of lines that speak of trouble, close together, are never a peak."""
+    least_lines: int = 50
+    """Hosts with fewer lines in the corpus are left out: they are garbled headers, and a host that
+    says so little has neither a rhythm nor causes."""
     silence: float = 900.0
     """Seconds that a host has to be silent at least: shorter gaps are lost lines and slow disks."""
     retired: float = DAY

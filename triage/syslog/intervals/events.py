@@ -13,7 +13,7 @@ Reads what the lazy frame reads; else pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -169,19 +169,26 @@ def load(times: pl.LazyFrame) -> Events:
         max(0, len(hosts) - 1).bit_length(),
         max(0, len(templates) - 1).bit_length(),
     )
-    numbered = times.select(
+    columns = (
         _place("template", sizes["template"]),
         _place("host", pl.Series(hosts, dtype=pl.String)),
-        "time",
+        pl.col("time"),
         pl.col("count").clip(1, 2**31 - 1),
     )
+    bounds = np.concatenate(([0], np.cumsum(sizes["events"].to_numpy(), dtype=np.int64)))
+    times = times.select("time", "host", "template", "count")
+    body: _Packed | _Rows
+    if layout.fits:
+        body = _packed(times, columns, layout, int(bounds[-1]))
+    else:
+        body = _rows(times.select(columns))
     return Events(
         templates=templates,
         hosts=hosts,
-        bounds=np.concatenate(([0], np.cumsum(sizes["events"].to_numpy(), dtype=np.int64))),
+        bounds=bounds,
         start=start,
         end=end,
-        body=_packed(numbered, layout) if layout.fits else _rows(numbered),
+        body=body,
     )
 
 
@@ -199,18 +206,22 @@ def _ones(bits: int) -> int:
     return (1 << bits) - 1
 
 
-def _packed(numbered: pl.LazyFrame, layout: _Layout) -> _Packed:
-    template, host, time = pl.col("template"), pl.col("host"), pl.col("time") - layout.low
-    key = (template * (1 << layout.host) + host) * (1 << layout.time) + time
-    frame = numbered.select(key.alias("key"), pl.col("count").cast(pl.Int32)).collect(
-        engine="streaming"
-    )
-    some = frame.filter(pl.col("count") > 1).sort("key", "count")
-    column = frame["key"]
-    del frame
-    keys: Ints = column.to_numpy(writable=True)
-    del column
+def _packed(
+    times: pl.LazyFrame, columns: Sequence[pl.Expr], layout: _Layout, events: int
+) -> _Packed:
+    template, host = pl.col("template"), pl.col("host")
+    key = (template * (1 << layout.host) + host) * (1 << layout.time) + pl.col("time") - layout.low
+    keys = np.empty(events, np.int64)
+    aside = [pl.DataFrame(schema={"key": pl.Int64, "count": pl.Int32})]
+    at = 0
+    # Batch by batch: a query for all of it holds its columns four times over.
+    for batch in times.collect_batches(maintain_order=False, engine="streaming"):
+        frame = batch.select(columns).select(key.alias("key"), pl.col("count").cast(pl.Int32))
+        keys[at : at + len(frame)] = frame["key"].to_numpy()
+        at += len(frame)
+        aside.append(frame.filter(pl.col("count") > 1))
     keys.sort()
+    some = pl.concat(aside).sort("key", "count")
     repeated = some["key"].to_numpy()
     return _Packed(layout, keys, (_places(keys, repeated), some["count"].to_numpy()))
 

@@ -103,6 +103,6 @@ class IntervalSettings:
     burst_hosts: int = 8
     """Named at most, of a burst."""
     batch_events: int = 1_000_000
-    """Lines that a thread works on at a time, whole templates: about 150 bytes each."""
+    """Lines that a thread works on at a time, whole templates: about 80 bytes each."""
     threads: int = 2
     """That work on batches at a time."""

@@ -146,7 +146,8 @@ def _use(corpus: Corpus, row: Mapping[str, int], exact: Mapping[int, IntervalSta
 def telling(survey: Survey, *, wanted: int = 0) -> tuple[int, ...]:
     """Return the ids of the templates that figures 3 and 4 show.
 
-    Figure 3: a periodic template with the strongest burst (without any: the most periodic).
+    Figure 3: a periodic template (of whole minutes, where there are such) with the strongest burst,
+    weighed with the strength of its period (without any burst: the most periodic).
     Figure 4: the template with the strongest burst of those without a period; strength is the
     factor over the usual, weighed with the logarithm of the lines, so that neither thirty lines
     where there were none nor a chatty daemon's doubling wins. `wanted` takes figure 3's place.
@@ -156,12 +157,20 @@ def telling(survey: Survey, *, wanted: int = 0) -> tuple[int, ...]:
         weight = math.log(max(one.factor, 1.0)) * math.log(one.lines + 1.0)
         strongest[one.template] = max(weight, strongest.get(one.template, 0.0))
     regular = [one for one in survey.stats if one.period is not None]
-    periodic = _best(regular, lambda one: (strongest.get(one.template, 0.0), _clock(one)))
+    # Somebody's timer: a period of whole minutes. Others may be two lines' doubtful rhythm.
+    regular = [one for one in regular if one.period and one.period.seconds % 60 == 0] or regular
+    periodic = _best(
+        regular, lambda one: (strongest.get(one.template, 0.0) * _strength(one), _clock(one))
+    )
     others = [one for one in survey.stats if one.template not in (wanted or periodic, periodic)]
     irregular = [one for one in others if one.period is None] or others
     bursty = _best(irregular, lambda one: (strongest.get(one.template, 0.0), one.skew or 0.0))
     chosen = [wanted or periodic, bursty]
     return tuple(dict.fromkeys(one for one in chosen if one))
+
+
+def _strength(stats: IntervalStats) -> float:
+    return stats.period.strength if stats.period else 0.0
 
 
 def _clock(stats: IntervalStats) -> float:

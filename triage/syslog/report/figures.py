@@ -38,7 +38,7 @@ from triage.syslog.report.graphs import (
 from triage.syslog.report.model import ReportData
 from triage.syslog.report.network import draw_graph
 from triage.syslog.report.svg import REST, SERIES, colour, drawing, inline, shown, to_png, to_svg
-from triage.syslog.report.words import between, many, times
+from triage.syslog.report.words import between, many, step, times
 from triage.syslog.tables import (
     Finding,
     FindingKind,
@@ -50,6 +50,9 @@ from triage.views.words import date_time, shortened, span
 
 WIDTH = 11.0
 """Inches; 792 units of SVG."""
+
+AREAS = 20
+"""Rows of the overview at most."""
 
 Values = NDArray[np.floating[Any]]
 
@@ -221,7 +224,9 @@ def _overview(data: ReportData) -> Drawn | None:
     counts = Counter(one.area for one in findings)
     outages = Counter(one.area for one in findings if one.kind is FindingKind.OUTAGE)
     areas = sorted(counts, key=lambda one: (-outages[one], -counts[one], one))
-    kept = sorted(areas[:14])
+    site_of = {host: site.name for site in data.sites for host in site.hosts}
+    # A site, and below it its hosts: what they share stands together.
+    kept = sorted(areas[:AREAS], key=lambda one: (site_of.get(one, one), one in site_of, one))
     figure, axes = _canvas(1.1 + 0.27 * len(kept), left=0.2)
     row = {area: place for place, area in enumerate(reversed(kept))}
     for kind in reversed(list(KIND_WORDS)):
@@ -242,8 +247,9 @@ def _overview(data: ReportData) -> Drawn | None:
         name="overview",
         number=0,
         title="All findings at a glance",
-        caption="Each mark is a finding, each row a site or host. Outages are red squares as long"
-        f" as they lasted; look at those first, then at what stands in the same column.{more}",
+        caption="Each mark is a finding, each row a site or, below it, one of its hosts."
+        " Outages are red squares as long as they lasted; look at those first, then at what stands"
+        f" in the same column.{more}",
         figure=figure,
     )
 
@@ -282,7 +288,7 @@ def _volume(data: ReportData) -> Drawn | None:
     figure, axes = _canvas(3.0)
     edges = _times(volume.start + volume.step * np.arange(bins + 1))
     _stacked(axes, edges, layers)
-    _count_axis(axes, f"lines per {span(volume.step)}")
+    _count_axis(axes, f"lines per {step(volume.step)}")
     _time_axis(axes, data.start, data.end)
     if len(layers) > 1:
         _legend(axes)

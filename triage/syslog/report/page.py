@@ -21,10 +21,10 @@ from triage.syslog.report.figures import KIND_WORDS, Drawn, figures, label_of
 from triage.syslog.report.marking import html, marked, template_html
 from triage.syslog.report.model import ReportData, TemplateUse
 from triage.syslog.report.style import REPORT_STYLE
-from triage.syslog.report.words import between, length, many, times
+from triage.syslog.report.words import at_second, between, length, many, said, times
 from triage.syslog.tables import Edge, EdgeKind, Finding, FindingKind, Line, id_text
 from triage.views.page import PAGE_STYLE, POLICY
-from triage.views.words import date_time, shortened, span, time_of_day
+from triage.views.words import date_time, shortened, span
 
 OUTAGES = 40
 """Outages with all their details, at most."""
@@ -141,7 +141,7 @@ def _header(data: ReportData) -> Iterator[str]:
         first = outages[0]
         yield (
             f'<p class="summary">The strongest: {html(first.area)},'
-            f" {between(first.start, first.end)}. {html(first.summary)}</p>"
+            f" {between(first.start, first.end)}. {html(said(first))}</p>"
         )
     else:
         yield (
@@ -201,7 +201,7 @@ def _more(left: int, word: str) -> str:
 def _outage(one: Finding, texts: Mapping[int, str], labels: Mapping[int, str]) -> Iterator[str]:
     yield '<li class="outage">' + _score(one)
     yield f"<h3>{html(one.area)}, {between(one.start, one.end)}</h3>"
-    yield f"<p>{html(one.summary)}</p>"
+    yield f"<p>{html(said(one))}</p>"
     yield f"<h4>{many(len(one.hosts), 'host')}</h4>"
     yield from _hosts(one.hosts)
     if one.lines:
@@ -221,12 +221,12 @@ def _outage(one: Finding, texts: Mapping[int, str], labels: Mapping[int, str]) -
 
 
 def _score(one: Finding) -> str:
-    return f'<span class="score">{one.score:.1f} times the threshold</span>'
+    return f'<span class="score">{times(one.score)} times the threshold</span>'
 
 
 def _minor(one: Finding, texts: Mapping[int, str], labels: Mapping[int, str]) -> Iterator[str]:
     yield f'<li class="minor">{_score(one)}'
-    yield f"<h4>{html(one.area)}, {between(one.start, one.end)}</h4><p>{html(one.summary)}</p>"
+    yield f"<h4>{html(one.area)}, {between(one.start, one.end)}</h4><p>{html(said(one))}</p>"
     if one.lines or one.edges:
         what = [many(len(one.lines), "line")] if one.lines else []
         total = max(one.edges_total, len(one.edges))
@@ -254,7 +254,7 @@ def _lines(lines: Iterable[Line], texts: Mapping[int, str]) -> Iterator[str]:
     yield '<ol class="log">'
     for line in lines:
         yield (
-            f'<li><span class="at">{date_time(line.time)[5:10]} {time_of_day(line.time)}</span>'
+            f'<li><span class="at">{at_second(line.time)}</span>'
             f"{marked(line.text, texts.get(line.template, ''))}</li>"
         )
     yield "</ol>"

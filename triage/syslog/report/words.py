@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from triage.views.words import date_time, span
+from triage.syslog.tables import Finding
+from triage.views.words import date_time, span, time_of_day
 
 
 def between(start: float, end: float) -> str:
@@ -30,3 +31,22 @@ def many(number: int, word: str, plural: str = "") -> str:
 def times(factor: float) -> str:
     """Return how many times the usual: "4.4", "1,500"."""
     return f"{factor:,.0f}" if factor >= 10 else f"{factor:.1f}"
+
+
+def step(seconds: float) -> str:
+    """Return the length of a bin: "30 min", "1 h", "7 d"."""
+    for size, name in ((86400, "d"), (3600, "h")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {name}"
+    return span(seconds)
+
+
+def at_second(time: float) -> str:
+    """Return a line's time, "09-27 16:40:53Z"; with milliseconds where the log has them."""
+    return f"{date_time(time)[5:10]} {time_of_day(time).replace('.000Z', 'Z')}"
+
+
+def said(finding: Finding) -> str:
+    """Return a finding's summary without the area that its heading has told already."""
+    rest = finding.summary.removeprefix(f"{finding.area}: ")
+    return rest[:1].upper() + rest[1:] if rest != finding.summary else rest
