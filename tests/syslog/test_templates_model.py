@@ -62,6 +62,17 @@ def test_words_that_name_things_vary_and_words_of_state_do_not() -> None:
     }
 
 
+def test_what_is_started_and_stopped_is_a_thing() -> None:
+    names = ["Login Service", "Network Time", "Mail Agent", "Disk Cache", "Job Queue"]
+    lines = [f"systemd[1]: {word} {name}." for word in ("Started", "Stopping") for name in names]
+    assert texts(learnt(lines)) == {"systemd[**]: Started ** **", "systemd[**]: Stopping ** **"}
+
+
+def test_many_places_that_are_spelt_like_values_vary_at_once() -> None:
+    lines = ["md: moved sda to sdb of sdc", "md: moved sdd to sde of sdf"]
+    assert texts(learnt(lines)) == {"md: moved ** to ** of **"}
+
+
 def test_errors_stay_apart() -> None:
     errors = ["Connection refused", "No route to host", "Connection timed out", "Permission denied"]
     lines = [f"ntpd[{n}]: sendto(192.0.2.{n}) {error}" for n in range(9) for error in errors]

@@ -256,17 +256,13 @@ def _packed(
                 ),
             )
             .filter(pl.col("packed").is_not_null())
-            .group_by("packed")
-            .agg(
-                pl.col("count").sum().cast(pl.UInt64),
-                first=pl.col("time").min(),
-                last=pl.col("time").max(),
-            )
             .collect()
         )
         if len(found):
-            first, last = found.select(pl.col("first").min(), pl.col("last").max()).row(0)
-            yield found["packed"].to_numpy(), found["count"].to_numpy(), first, last
+            first, last = found.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
+            # Most groups have one event, so that whatever else they are asked for is expensive
+            summed = found.group_by("packed").agg(pl.col("count").sum().cast(pl.UInt64))
+            yield summed["packed"].to_numpy(), summed["count"].to_numpy(), first, last
 
 
 def _merged(

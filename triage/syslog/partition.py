@@ -73,9 +73,8 @@ def mine_block(task: BlockTask) -> BlockResult:
     start, end, unfinished = block.offset, block.end, not block.data.endswith(b"\n")
     lines = read_lines(block, task.plan).frame
     del block
-    # Lazily: only so is what `key_of` uses twice computed once
     key = pl.when(pl.col("time").is_not_null()).then(key_of(pl.col("content")))
-    lines = lines.lazy().with_columns(key=key).collect()
+    lines = lines.with_columns(key=key)
     is_broken = pl.col("time").is_null()
     broken = lines.filter(is_broken)["content"]
     kept = tuple(shown(one) for one in broken.head(task.broken_kept))

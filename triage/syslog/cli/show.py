@@ -213,6 +213,4 @@ def findings(data: ReportData, place: str) -> None:
 
 
 def _finding(one: Finding) -> None:
-    click.echo(
-        escaped(f"{one.kind:13} {clock(one.start)} to {clock(one.end)}  {one.area}: {one.summary}")
-    )
+    click.echo(escaped(f"{one.kind:13} {clock(one.start)} to {clock(one.end)}  {one.summary}"))

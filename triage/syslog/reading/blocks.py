@@ -34,7 +34,7 @@ LONGEST = 16 << 10
 """Bytes of a line that count; rsyslog's own limit is 8 KiB, journald's lines are 48 KiB at most."""
 CONTEXT = 64 << 10
 """Bytes before a line among which "last message repeated" looks for the message."""
-_ZEROS = re.compile(rb"^\x00+", re.MULTILINE)
+_ZEROS = re.compile(rb"\x00\x00*")  # not `+`: what begins with a letter is looked for quickly
 _STEP = 16 << 10
 """Bytes read at a time to find a line's end."""
 
@@ -186,7 +186,13 @@ def lines_at(path: Path, offset: int, rows: Sequence[int]) -> list[str]:
 
 def without_zeros(data: bytes) -> bytes:
     """Lines without the zeros that they begin with; they stay lines."""
-    result = _ZEROS.sub(b"", data)
+    view, pieces, at = memoryview(data), [], 0
+    for run in _ZEROS.finditer(data):
+        start = run.start()
+        if not start or data[start - 1] == ord("\n"):
+            pieces.append(view[at:start])
+            at = run.end()
+    result = b"".join([*pieces, view[at:]]) if at else data
     vanished = not data.endswith(b"\n") and (not result or result.endswith(b"\n"))
     return result + b"\n" if data and vanished else result
 

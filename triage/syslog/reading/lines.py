@@ -48,8 +48,10 @@ _TAG = r"[^:]:$"
 _LEVELS = ("info", "warning", "error", "verbose", "trivia", "panic", "debug", "notice", "crit")
 _TAGGED = r"^[\w./-]+\[\d+\]:? "
 _DATA = r'^((?:\[[^ =\]"]{1,255}(?: +[^ =\]"]+="(?:[^"\\]|\\.)*")*\])+)(?: |$)'
-_REPEATED = r"^(?:[\w./-]+(?:\[\d+\])?: )?(?:-+ )?last message repeated (\d{1,7}) times?(?: -+)?$"
-_REPEATS = r"^(.{0,255}?)message repeated (\d{1,7}) times?: \[ ?(.*?) ?\]$"
+_REPEATED = (
+    r"^(?:[\w./-]+(?:\[\d+\])?: )?(?:-+ )?last message repeated ([0-9]{1,7}) times?(?: -+)?$"
+)
+_REPEATS = r"^(.{0,255}?)message repeated ([0-9]{1,7}) times?: \[ ?(.*?) ?\]$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,9 @@ def _parse(data: bytes, plan: HeaderPlan, offset: int, before: bytes, cut: int) 
     text = _Text(data)
     header = _headers(text, plan, offset)
     frame = _frame(text, header, plan)
-    if frame["content"].str.contains("message repeated ", literal=True).any():
-        frame = _unrepeated(frame, text.origins, before, plan, offset)
+    repeated = frame["content"].str.contains("message repeated ", literal=True).arg_true()
+    if len(repeated):
+        frame = _unrepeated(frame, repeated, text, before, plan, offset)
     return Lines(
         frame.select(LINES.names()).cast(LINES),
         frame["time"].null_count(),
@@ -104,7 +107,8 @@ class _Text:
     """A block's lines: as strings, and where they begin among the bytes."""
 
     def __init__(self, data: bytes) -> None:
-        self.origins = _Origins(data)
+        self.origin = data
+        """The file's own bytes; those that are parsed are not always the same."""
         self.cut = self.undecodable = 0
         if b"\x00" in data:
             data = without_zeros(data)
@@ -120,31 +124,20 @@ class _Text:
             lengths = lines.str.len_bytes().to_numpy()
         self.lines = lines
         self.octets = Octets(data)
+        self._as_is = data is self.origin
         if b"\r" in data:
             self.starts = _starts(data)
         else:
             self.starts = np.zeros(lines.len(), np.int64)
             np.cumsum(lengths[:-1] + np.int64(1), out=self.starts[1:])
 
-
-class _Origins:
-    """Where lines begin in the file's own bytes, which are not always those that are parsed."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    @property
-    def size(self) -> int:
-        """Number of bytes."""
-        return len(self._data)
-
-    def starts(self) -> Ints:
-        """All of them."""
-        return _starts(self._data)
+    def origin_starts(self) -> Ints:
+        """Where the lines begin in the file's own bytes."""
+        return self.starts if self._as_is else _starts(self.origin)
 
     def rows_before(self, at: int) -> int:
-        """Number of lines that begin before byte `at`."""
-        return self._data.count(b"\n", 0, at - 1) + 1 if at > 0 else 0
+        """Number of lines that begin before byte `at` of the file's own bytes."""
+        return self.origin.count(b"\n", 0, at - 1) + 1 if at > 0 else 0
 
 
 def _starts(data: bytes) -> Ints:
@@ -166,20 +159,22 @@ def _split(data: bytes) -> pl.Series:
 
 def _decodable(data: bytes) -> tuple[bytes, int]:
     """The bytes with U+FFFD for what is not UTF-8, and the number of lines that have some."""
-    pieces, count, at = [], 0, 0
+    view = memoryview(data)
+    pieces: list[bytes | memoryview] = []
+    count = done = at = end = 0
     while at < len(data):
-        end = data.find(b"\n", at + (64 << 10)) + 1 or len(data)
-        piece = data[at:end]
+        if at >= end:
+            end = data.find(b"\n", at + (64 << 10)) + 1 or len(data)
         try:
-            piece.decode()
-        except UnicodeDecodeError:
-            lines = piece.split(b"\n")
-            fixed = [line.decode("utf-8", "replace").encode() for line in lines]
-            count += sum(a != b for a, b in zip(lines, fixed, strict=True))
-            piece = b"\n".join(fixed)
-        pieces.append(piece)
-        at = end
-    return b"".join(pieces), count
+            str(view[at:end], "utf-8")
+            at = end
+        except UnicodeDecodeError as error:
+            wrong = at + error.start
+            begin = data.rfind(b"\n", at, wrong) + 1 or at
+            at = data.find(b"\n", wrong) + 1 or len(data)
+            pieces += [view[done:begin], data[begin:at].decode("utf-8", "replace").encode()]
+            count, done = count + 1, at
+    return b"".join([*pieces, view[done:]]), count
 
 
 def _bounded(data: bytes) -> tuple[bytes, int]:
@@ -331,22 +326,23 @@ def _resolved(value: Ints, stretch: Stretch, zone: str) -> tuple[Ints, Bools]:
 
 def _bounds(text: _Text, plan: HeaderPlan, offset: int) -> list[tuple[int, Stretch]]:
     """The stretches that a block lies in, each with its first row."""
-    size = text.origins.size
+    size = len(text.origin)
     begun = [stretch for stretch in plan.stretches if stretch.offset <= offset]
     later = [stretch for stretch in plan.stretches if offset < stretch.offset < offset + size]
     first = begun[-1] if begun else plan.stretches[0]
-    rows = (text.origins.rows_before(stretch.offset - offset) for stretch in later)
+    rows = (text.rows_before(stretch.offset - offset) for stretch in later)
     return [(0, first), *zip(rows, later, strict=True)]
 
 
 def _frame(text: _Text, header: _Headers, plan: HeaderPlan) -> pl.DataFrame:
     """`LINES`, of which repeated messages are not resolved yet."""
     raw = pl.col("line").cast(pl.Binary)
+    broken = np.flatnonzero(~header.good)
+    header.content[broken] = 0
     frame = pl.DataFrame(
         {
             "line": text.lines,
             "time": header.time,
-            "good": header.good,
             "at": header.host,
             "bytes": header.host_bytes,
             "content_at": header.content,
@@ -356,42 +352,37 @@ def _frame(text: _Text, header: _Headers, plan: HeaderPlan) -> pl.DataFrame:
         host=raw.bin.slice(pl.col("at"), pl.col("bytes")).cast(pl.String),
         content=raw.bin.slice(pl.col("content_at")).cast(pl.String),
     )
-    if not header.good.all():
-        broken = ~pl.col("good")
-        frame = frame.with_columns(
-            host=pl.when(~broken).then("host"),
-            content=pl.when(broken).then("line").otherwise("content"),
-            time=pl.when(~broken).then("time"),
-        )
+    if broken.size:
+        frame = _put(frame, pl.Series(broken), time=None, host=None)
     if header.structured.size:
         frame = _restructured(frame, header.structured)
     frame = _with_hosts(frame, plan)
     return frame.with_columns(count=pl.lit(1, pl.UInt32))
 
 
+def _put(frame: pl.DataFrame, rows: pl.Series, **columns: pl.Series | str | None) -> pl.DataFrame:
+    """Replace values of some rows; most blocks have few rows that need more than the others."""
+    return frame.with_columns(frame[name].scatter(rows, new) for name, new in columns.items())
+
+
 def _with_hosts(frame: pl.DataFrame, plan: HeaderPlan) -> pl.DataFrame:
     """Give lines whose header has no host the plan's; they are broken where it has none."""
     names = frame["host"].unique().drop_nulls()
-    good = names.str.contains(_HOST) & ~names.str.contains(_TAG)
-    doubtful = names.is_in([*_LEVELS, "last"])
-    if good.all() and not doubtful.any():
+    bad = names.filter(~names.str.contains(_HOST) | names.str.contains(_TAG))
+    doubtful = pl.concat([bad, names.filter(names.is_in([*_LEVELS, "last"]))])
+    if not len(doubtful):
         return frame
     host, content = pl.col("host"), pl.col("content")
-    none = host.is_in(names.filter(~good).implode())
+    none = host.is_in(bad.implode())
     none |= host.is_in(_LEVELS) & content.str.contains(_TAGGED)
     none |= (host == "last") & content.str.starts_with("message repeated ")
-    frame = frame.with_columns(none=none.fill_null(value=False))
-    all_of_it = pl.col("line").cast(pl.Binary).bin.slice(pl.col("at")).cast(pl.String)
-    frame = frame.with_columns(
-        content=pl.when(pl.col("none") & (host != "-")).then(all_of_it).otherwise(content)
-    )
-    if plan.host:
-        return frame.with_columns(host=pl.when("none").then(pl.lit(plan.host)).otherwise(host))
-    return frame.with_columns(
-        time=pl.when(~pl.col("none")).then("time"),
-        host=pl.when(~pl.col("none")).then("host"),
-        content=pl.when("none").then("line").otherwise("content"),
-    )
+    rows = frame["host"].is_in(doubtful.implode()).arg_true()
+    some = frame.select(pl.all().gather(rows)).with_columns(row=rows).filter(none)
+    if not plan.host:
+        return _put(frame, some["row"], time=None, host=None, content=some["line"])
+    rest = pl.col("line").cast(pl.Binary).bin.slice(pl.col("at")).cast(pl.String)
+    without = some.select(pl.when(host == "-").then("content").otherwise(rest)).to_series()
+    return _put(frame, some["row"], host=plan.host, content=without)
 
 
 def _restructured(frame: pl.DataFrame, rows: Ints) -> pl.DataFrame:
@@ -431,41 +422,41 @@ def _restructured(frame: pl.DataFrame, rows: Ints) -> pl.DataFrame:
 
 
 def _unrepeated(
-    frame: pl.DataFrame, origins: _Origins, before: bytes, plan: HeaderPlan, offset: int
+    frame: pl.DataFrame, rows: pl.Series, text: _Text, before: bytes, plan: HeaderPlan, offset: int
 ) -> pl.DataFrame:
-    """Give "message repeated" lines the content that they mean, and their count."""
-    groups = pl.col("content").str.extract_groups(_REPEATS)
-    frame = frame.with_columns(again=groups).unnest("again")
-    frame = frame.with_columns(
-        content=pl.when(pl.col("2").is_not_null())
-        .then(pl.concat_str("1", "3"))
-        .otherwise("content"),
-        count=pl.coalesce(pl.col("2").cast(pl.UInt32), "count"),
+    """Give "message repeated" lines (`rows` are among them) what they mean, and their count."""
+    told = frame.select(pl.col("host", "content").gather(rows)).with_columns(row=rows)
+    told = told.with_columns(
+        again=pl.col("content").str.extract_groups(_REPEATS),
         times=pl.col("content").str.extract(_REPEATED).cast(pl.UInt32),
-    )
-    if frame["times"].null_count() == len(frame):
+    ).unnest("again")
+    carried = told.filter(pl.col("2").is_not_null())
+    content = carried.select(pl.concat_str("1", "3")).to_series()
+    frame = _put(frame, carried["row"], content=content, count=carried["2"].cast(pl.UInt32))
+    last = told.filter(pl.col("times").is_not_null())
+    if not len(last):
         return frame
-    earlier = _earlier(before, plan, offset)
-    rows = frame.select(
+    starts = text.origin_starts()
+    near = starts[last["row"][0]] <= CONTEXT  # the lines before the block may be meant
+    earlier = _earlier(before if near else b"", plan, offset)
+    known = frame.select(
         "host",
-        "times",
+        times=pl.lit(None, pl.UInt32),
         said="content",
-        start=pl.Series(origins.starts()),
-        row=pl.int_range(len(frame), dtype=pl.Int64),
+        start=pl.Series(starts),
+        row=pl.int_range(pl.len(), dtype=pl.Int64),
     )
-    known = pl.concat([earlier, rows]).filter(
-        pl.col("host").is_in(rows.filter(pl.col("times").is_not_null())["host"].unique().implode())
-    )
+    known = pl.concat([earlier, _put(known, last["row"], times=last["times"])])
+    known = known.filter(pl.col("host").is_in(last["host"].unique().implode()))
     said = pl.col("times").is_null()
-    known = known.with_columns(
-        pl.when(said).then("said").forward_fill().over("host"),
-        since=pl.when(said).then("start").forward_fill().over("host"),
-    ).filter(~said & (pl.col("start") - pl.col("since") <= CONTEXT) & (pl.col("row") >= 0))
-    at = known["row"]
-    return frame.with_columns(
-        content=frame["content"].scatter(at, known["said"]),
-        count=frame["count"].scatter(at, known["times"]),
+    known = known.with_row_index("place").with_columns(
+        pl.when(said).then("place").forward_fill().over("host")
     )
+    known = known.with_columns(pl.col("said", "start").gather(pl.col("place")).name.prefix("its_"))
+    known = known.filter(
+        ~said & (pl.col("start") - pl.col("its_start") <= CONTEXT) & (pl.col("row") >= 0)
+    )
+    return _put(frame, known["row"], content=known["its_said"], count=known["times"])
 
 
 def _earlier(before: bytes, plan: HeaderPlan, offset: int) -> pl.DataFrame:
@@ -476,6 +467,6 @@ def _earlier(before: bytes, plan: HeaderPlan, offset: int) -> pl.DataFrame:
         "host",
         times=pl.col("content").str.extract(_REPEATED).cast(pl.UInt32),
         said="content",
-        start=pl.Series(text.origins.starts() - len(before)),
+        start=pl.Series(text.origin_starts() - len(before)),
         row=pl.lit(-1, pl.Int64),
     )

@@ -61,22 +61,22 @@ def key_of(content: pl.Expr) -> pl.Expr:
 def keys_of(contents: pl.Series) -> pl.Series:
     """Return the key of each content (`key_of`)."""
     keys = contents.str.replace_all(_VARIABLE, WILDCARD)
-    named = contents.str.contains(_TAG)
-    if named.any():  # hardly any program has a digit in its name
-        keys = keys.zip_with(~named.fill_null(value=False), _with_names(contents, named))
-    long = keys.str.len_bytes() > KEY_CHARACTERS
-    if long.any():
+    # Both are rare, so that only their rows are worked on again
+    named = contents.str.contains(_TAG).arg_true()
+    if len(named):
+        keys = keys.scatter(named, _with_names(contents.gather(named)))
+    long = (keys.str.len_bytes() > KEY_CHARACTERS).arg_true()
+    if len(long):
         # The cut may leave the beginning of an address, which then is one
-        cut = keys.str.head(KEY_CHARACTERS).str.replace_all(_VARIABLE, WILDCARD)
-        keys = keys.zip_with(~long.fill_null(value=False), cut)
+        cut = keys.gather(long).str.head(KEY_CHARACTERS).str.replace_all(_VARIABLE, WILDCARD)
+        keys = keys.scatter(long, cut)
     return keys.alias(contents.name)
 
 
-def _with_names(contents: pl.Series, named: pl.Series) -> pl.Series:
-    """Return the keys of contents whose programs' names keep their digits, else nulls."""
-    only = contents.set(~named.fill_null(value=False), None)
-    message = only.str.replace(_NAME, "").str.replace_all(_VARIABLE, WILDCARD)
-    return only.str.extract(rf"({_NAME})") + message
+def _with_names(contents: pl.Series) -> pl.Series:
+    """Return the keys of contents whose programs' names keep their digits."""
+    message = contents.str.replace(_NAME, "").str.replace_all(_VARIABLE, WILDCARD)
+    return contents.str.extract(rf"({_NAME})") + message
 
 
 def values_of(contents: pl.Series) -> pl.Series:

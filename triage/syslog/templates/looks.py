@@ -13,11 +13,17 @@ Pure.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from triage.syslog.tables import WILDCARD
 from triage.syslog.templates.tokens import MANY
+
+Numbers = npt.NDArray[np.int32]
 
 SURE: Final = 1 / 2
 """A path, a host name in full, an address, or a masked run among words."""
@@ -27,6 +33,19 @@ PLAIN: Final = 1 / 10
 """A word as it stands in a dictionary."""
 SYMBOL: Final = 1 / 25
 """Capitals, or words run together: names that a program's source gives to states and errors."""
+
+_VALUES: Final = frozenset(
+    """
+    AAAA AXFR CNAME DNSKEY HINFO IXFR MX NAPTR NS NSEC PTR RRSIG SOA SRV TXT
+    FORMERR NOERROR NOTAUTH NOTIMP NOTZONE NXDOMAIN NXRRSET REFUSED SERVFAIL YXDOMAIN
+    TCP UDP ICMP SCTP AH ESP GRE IGMP OSPF VRRP AF_INET AF_UNIX AF_NETLINK
+    GET HEAD POST PUT PATCH OPTIONS TRACE
+    """.split()  # noqa: SIM905
+)
+"""What protocols call types, answers and methods: RFC 1035, 2136, 6895, 9110, and IANA's list of
+protocol numbers."""
+FACTOR: Final = 5.0
+"""The largest of the factors."""
 
 _BOOLEANS: Final = frozenset(("true", "false", "null", "none", "nil"))
 _STATES: Final = frozenset(
@@ -62,29 +81,37 @@ _PATH: Final = re.compile(r"[^\w]*(?:~?/|\.\.?/|[A-Za-z]?\\).|.*/.*/|.*\\.*\\", 
 _ADDRESS: Final = re.compile(r"[^@]+@[^@]+|[\w-]+(?:\.[\w-]+){2,}\.?", re.ASCII)
 _CLASS: Final = re.compile(r"(?:[a-z_]\w*\.)+[A-Z]\w*[A-Z$a-z]", re.ASCII)
 _HEX: Final = re.compile(r"[0-9a-f]{8,}|[0-9A-F]{8,}", re.ASCII)
+_DEVICE: Final = re.compile(r"(?:[shv]|xv)d[a-z]{1,3}", re.ASCII)
+"""Disks of Linux."""
 _WORD: Final = re.compile(r"\w", re.UNICODE)
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 18)
 def is_word(token: str) -> bool:
     """Tell a constant that says something from punctuation and wildcards."""
     return token not in (WILDCARD, MANY) and bool(_WORD.search(token))
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 18)
 def weight(word: str) -> float:
     """Return how much a word looks like a value, from its spelling alone."""
     if word == WILDCARD:
         return SURE
-    if word.lower().strip(".!") in _STATES:
+    if word in _STATES or word.lower().strip(".!") in _STATES:
         return 0.0
     if _CLASS.fullmatch(word):
         return SYMBOL
+    if word.isalpha() and word.islower() and len(word) < 8 and word[1:2] != "d" and word[0] != "x":
+        return PLAIN  # most words: spares what follows
+    if word in _VALUES or _DEVICE.fullmatch(word):
+        return SURE
     if _PATH.match(word) or _ADDRESS.fullmatch(word) or _HEX.fullmatch(word):
         return SURE
     inner = word.strip(".-_!?*+&%$~^@\\/")
     if word.upper() == word or any(char.isupper() for char in inner[1:]):
         return SYMBOL
+    if word.startswith("-"):
+        return NAME  # an option
     if any(char in "._-/@\\%~$+" for char in inner):
         return NAME
     return PLAIN
@@ -93,10 +120,25 @@ def weight(word: str) -> float:
 def factor(before: str, last: str) -> float:
     """Return how much more likely a value is after these two tokens (`last` is the nearer)."""
     if last.lower() in _NAMING or (last in _OPENING and before.lower() in _NAMING):
-        return 5.0
+        return FACTOR
     if last == "=" or last in _OPENING or last.lower() in _PREPOSITIONS:
         return 2.0
     return 1.0
+
+
+class Factors:
+    """`factor` for many places at once; tokens are told by their numbers in a vocabulary."""
+
+    def __init__(self, vocabulary: Sequence[str]) -> None:
+        self._names = np.array([token.lower() in _NAMING for token in vocabulary])
+        self._opens = np.array([token in _OPENING for token in vocabulary])
+        self._leads = np.array([one == "=" or one.lower() in _PREPOSITIONS for one in vocabulary])
+
+    def of(self, before: Numbers, last: Numbers) -> npt.NDArray[np.float64]:
+        """Return the factor after each two tokens."""
+        named = self._names[last] | (self._opens[last] & self._names[before])
+        led = self._leads[last] | self._opens[last]
+        return np.where(named, FACTOR, np.where(led, 2.0, 1.0))
 
 
 def boolean(word: str, last: str) -> bool:

@@ -38,7 +38,7 @@ class Index:
     def __init__(self, templates: Iterable[tuple[Tokens, int, int]]) -> None:
         """Take each template's pattern, id and age."""
         self._trees: dict[int, _Tree] = {}
-        self._open: dict[str, list[tuple[Rank, Tokens]]] = {}
+        self._open: dict[str, list[tuple[Rank, list[Tokens]]]] = {}
         for pattern, number, age in templates:
             self._add(pattern, number, age)
 
@@ -46,7 +46,7 @@ class Index:
         wild = sum(token in (WILDCARD, MANY) for token in pattern)
         rank = (age, wild - len(pattern), wild, number)
         if MANY in pattern:
-            self._open.setdefault(pattern[0], []).append((rank, pattern))
+            self._open.setdefault(pattern[0], []).append((rank, _pieces(pattern)))
             return
         tree = self._trees.setdefault(len(pattern), _Tree())
         for token in pattern:
@@ -73,8 +73,8 @@ class Index:
 
     def _opened(self, tokens: Tokens) -> Iterator[Rank]:
         for first in {*tokens[:1], WILDCARD, MANY}:
-            for rank, pattern in self._open.get(first, ()):
-                if matches(pattern, tokens):
+            for rank, pieces in self._open.get(first, ()):
+                if _match(pieces, tokens):
                     yield rank
 
 
@@ -82,7 +82,11 @@ def matches(pattern: Tokens, tokens: Tokens) -> bool:
     """Tell whether a pattern matches a key's tokens."""
     if MANY not in pattern:
         return len(pattern) == len(tokens) and _fits(pattern, tokens, 0)
-    pieces = _pieces(pattern)
+    return _match(_pieces(pattern), tokens)
+
+
+def _match(pieces: list[Tokens], tokens: Tokens) -> bool:
+    """Tell whether tokens are these pieces, in this order, with one token or more between them."""
     head, tail = pieces[0], pieces[-1]
     end = len(tokens) - len(tail)
     if end <= len(head) or not _fits(head, tokens, 0) or not _fits(tail, tokens, end):
@@ -109,7 +113,7 @@ def _pieces(pattern: Tokens) -> list[Tokens]:
 
 
 def _fits(piece: Tokens, tokens: Tokens, at: int) -> bool:
-    return all(
-        constant in (WILDCARD, token)
-        for constant, token in zip(piece, tokens[at : at + len(piece)], strict=True)
-    )
+    for place, constant in enumerate(piece, at):
+        if constant != tokens[place] and constant != WILDCARD:
+            return False
+    return True

@@ -47,6 +47,7 @@ from triage.syslog.templates.matching import Index
 from triage.syslog.templates.mining import MinerSettings, mine
 from triage.syslog.templates.tokens import (
     MANY,
+    Tokens,
     Words,
     pattern_of,
     tagged,
@@ -60,6 +61,8 @@ EXAMPLE_CHARACTERS = 500
 """An example's longest."""
 CATCH_ALLS = 1000
 """At most so many programs get a catch-all of their own at once."""
+AT_ONCE = 4
+"""At most so many times the keys that are mined at once are looked at."""
 REMEMBERED = 500_000
 """At most so many keys does a model remember the templates of, to be quick."""
 
@@ -211,12 +214,12 @@ class TemplateModel:
         for key, count, example in zip(keys, lines, examples, strict=True):
             counted[key] = counted.get(key, 0) + int(count)
             shown[key] = min(shown.get(key, example), example)
-        unknown = self._unknown(counted)
-        mined = bounded(unknown, counted, self.settings)
+        chosen, others = _chosen(counted, self.settings.keys * AT_ONCE)
+        unknown = self._unknown(chosen)
         before = [pattern_of(e.template.text) for e in self.entries.values() if e.learnt]
-        texts = mine(mined, counted, before, self.settings)
-        if len(mined) < len(unknown):
-            texts += _catch_alls(words for key, words in unknown.items() if key not in mined)
+        texts, rest = _mined(unknown, counted, before, self.settings)
+        if rest or others:
+            texts += _catch_alls([*rest.values(), *others.values()])
         version = self.version + 1
         entries = dict(self.entries)
         owners = _uncrowded(_owners(texts, unknown), unknown, counted, self.settings.program)
@@ -225,6 +228,10 @@ class TemplateModel:
             unknown.keys() - owned
         ):  # where a wildcard would become one with its neighbours
             owners.setdefault(text_of(unknown[key], [False] * _size(unknown[key])), []).append(key)
+        for key, words in others.items():  # whatever else they are, a catch-all takes them
+            text = f"{_program(words)} {MANY}".strip()
+            unknown[key] = words
+            owners.setdefault(text if text in texts else MANY, []).append(key)
         for template in _owned(owners, unknown, shown):
             entries[template.id] = Entry(template=template, since=version)
         if entries == self.entries:
@@ -345,6 +352,46 @@ class TemplateModel:
 def is_catch_all(pattern: Sequence[str]) -> bool:
     """Tell whether a template is for whatever else a program says: "sshd[**]: ** **"."""
     return pattern[-1:] == (MANY,) and (len(pattern) == 1 or pattern[-2] == ":")
+
+
+def _chosen(lines: Mapping[str, int], most: int) -> tuple[list[str], dict[str, Words]]:
+    """Return the keys with most lines, and one of each program of the others, taken apart."""
+    if len(lines) <= most:
+        return list(lines), {}
+    keys = sorted(lines, key=lambda key: (-lines[key], key))
+    others: dict[str, str] = {}
+    for key in keys[most:]:
+        program = key.partition(": ")[0]
+        others[program] = min(others.get(program, key), key)
+    return keys[:most], {key: words_of(key) for key in sorted(others.values())}
+
+
+def _mined(
+    unknown: Mapping[str, Words],
+    lines: Mapping[str, int],
+    before: Sequence[Tokens],
+    settings: MinerSettings,
+) -> tuple[list[str], dict[str, Words]]:
+    """Return the texts of the templates of these keys, and the keys that are left over.
+
+    Keys beyond the bounds are mined in turn, as long as most of them turn out to be known by then:
+    what goes on being unlike anything seen is noise.
+    """
+    texts: list[str] = []
+    rest = dict(unknown)
+    while rest:
+        mined = bounded(rest, lines, settings)
+        found = mine(mined, lines, before, settings)
+        texts += found
+        left = {key: words for key, words in rest.items() if key not in mined}
+        if not left:
+            return texts, left
+        before = [*before, *map(pattern_of, found)]
+        index = Index((pattern_of(text), number, 0) for number, text in enumerate(found, 1))
+        rest = {key: words for key, words in left.items() if not index.find(words.tokens)}
+        if not mined or len(rest) * 2 > len(left):
+            break
+    return texts, rest
 
 
 def bounded(

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from triage.syslog.tables import WILDCARD
@@ -155,6 +156,7 @@ def parts_of(text: str) -> Words:
     return _Scan(is_text=True).run(text).words()
 
 
+@lru_cache(maxsize=1 << 16)
 def pattern_of(text: str) -> Tokens:
     """Return the tokens of a template's text."""
     return tuple(_Scan(is_text=True).run(text).tokens)
@@ -163,6 +165,17 @@ def pattern_of(text: str) -> Tokens:
 def count_wild(text: str) -> int:
     """Return how many `**` stand in a text or a key."""
     return sum(token == WILDCARD for _, token in _TOKEN.findall(text))
+
+
+def masked(words: Words, pattern: Tokens) -> Words:
+    """Return a key's words with those masked that are `**` in an equally long pattern."""
+    shown = [
+        (" " if display.startswith(" ") else "") + WILDCARD
+        if kind == WILDCARD != token
+        else display
+        for token, kind, display in zip(words.tokens, pattern, words.shown, strict=True)
+    ]
+    return Words(pattern, tuple(shown), words.ends)
 
 
 def text_of(words: Words, variable: Sequence[bool]) -> str:
