@@ -26,6 +26,7 @@ from benchmarks import (
     refresh,
     serving,
     syslog_causality,
+    syslog_detection,
     syslog_mine,
     verdict,
 )
@@ -47,6 +48,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     ),
     "verdict": verdict.measure,
     "syslog-causality": syslog_causality.measure,
+    "syslog-detection": syslog_detection.measure,
     "syslog-mine": lambda folder, quick: syslog_mine.measure(
         folder, syslog_mine.QUICK if quick else syslog_mine.FULL, 1 if quick else 3
     ),
