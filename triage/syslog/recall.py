@@ -92,12 +92,16 @@ def _candidates(
 ) -> pl.DataFrame:
     """A partition's events that may be chosen: of each host and template no more than `limit`."""
     partition = store.manifest.partitions[number]
-    ids = store.template_ids(partition)
     names = store.hosts(partition)
+    is_host = [hosts is None or name in hosts for name in names]
+    if not any(is_host):
+        return _CANDIDATES.to_frame()
+    ids = store.template_ids(partition)
     is_key = ids != 0
     if templates is not None:
         is_key &= np.isin(ids, np.fromiter(templates, np.int64, len(templates)))
-    is_host = [hosts is None or name in hosts for name in names]
+    if not is_key.any():
+        return _CANDIDATES.to_frame()
     return (
         store.events(partition)
         .with_row_index("row")

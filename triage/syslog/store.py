@@ -60,6 +60,9 @@ COMPRESSION_LEVEL = 1
 TOGETHER = 64
 """Partitions whose keys are looked up at a time, and are in memory."""
 
+IDS = 8_000_000
+"""Template ids of partitions' keys that are kept in memory, at 8 bytes each."""
+
 GRACE = 600.0
 """Seconds for which a file stays that nobody names any more: a reader may still be at it."""
 
@@ -171,7 +174,7 @@ class _Cache:
     keys: pl.DataFrame | None = None
     hosts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ids: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Of the partitions that were looked up last."""
+    """Of the partitions that were looked up last, some `IDS` numbers in all."""
 
 
 class Store:
@@ -238,9 +241,13 @@ class Store:
 
     def template_ids(self, partition: Partition) -> NDArray[np.int64]:
         """For each row of a partition's KEYS the template's id; 0: none."""
-        if partition.name not in self._cache.ids:
-            self._cache.ids = self._template_ids(partition)
-        return self._cache.ids[partition.name]
+        known = self._cache.ids
+        if partition.name not in known:
+            known.update(self._template_ids(partition))
+            kept = partition.name
+            while sum(map(len, known.values())) > IDS and next(iter(known)) != kept:
+                del known[next(iter(known))]
+        return known[partition.name]
 
     def _template_ids(self, first: Partition) -> dict[str, NDArray[np.int64]]:
         """Look up the keys of a partition and of those after it: a join costs all that is known."""
