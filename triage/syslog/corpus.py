@@ -180,7 +180,10 @@ def _overlaps(partition: Partition, span: tuple[int, int]) -> bool:
 def _nothing(store: Store, start: float | None, end: float | None) -> str:
     if start is None and end is None:
         return f"the store {store.folder} has no events: mine logs into it first"
-    return f"the store {store.folder} has no events in that time span: see `triage syslog status`"
+    return (
+        f"the store {store.folder} has no events in that time span: "
+        "`triage syslog templates` tells when there are"
+    )
 
 
 @dataclass(frozen=True, slots=True)
