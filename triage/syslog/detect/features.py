@@ -153,7 +153,10 @@ def features_of(
     unusual = [trait for trait, row in zip(traits, rows, strict=True) if table.unusual[row]]
     programs = {past.traits[template].program for template in table.template[close.rows]}
     silences = tuple(s for s in past.silences if _meets(past, s, window, area))
-    restarts = tuple(r for r in past.restarts if _starts(past, r, window, area))
+    edged = peaks.edges >= 1
+    restarts = tuple(
+        r for r in past.restarts if _starts(past, r, window, area) and (edged or _sure(past, r))
+    )
     lost = [s for s in past.gone.silences if s.lost and _meets(past, s, window, area)]
     features = WindowFeatures(
         edge_peak=peaks.edges,
@@ -172,6 +175,11 @@ def features_of(
         restarted=len({restart.host for restart in restarts}),
     )
     return features, _evidence(window, close, table, silences, restarts)
+
+
+def _sure(past: Past, restart: Restart) -> bool:
+    """Whether more tells of a start than many kinds of line after a pause that a disk can make."""
+    return restart.told or restart.ordered or restart.down * 60 >= past.settings.silence
 
 
 def _starts(past: Past, restart: Restart, window: Window, area: int) -> bool:
