@@ -16,6 +16,8 @@ from vmmib.commands import Failure
 
 if TYPE_CHECKING:
     from triage.syslog.detect import DetectSettings
+    from triage.syslog.executor import Executor
+    from triage.syslog.progress import Progress
     from triage.syslog.report.model import ReportData
     from triage.syslog.store import Store
 
@@ -44,10 +46,10 @@ def mine(follow: bool, as_json: bool, **values: Any) -> None:
         store, report = options.read_new(logs, executor, progress)
         show.mined(store, report, as_json)
         if follow:
-            _follow(logs, store)
+            _follow(logs, store, executor, progress)
 
 
-def _follow(logs: Logs, store: Store) -> None:
+def _follow(logs: Logs, store: Store, executor: Executor, progress: Progress) -> None:
     import time
 
     from triage.syslog.cli import show
@@ -55,8 +57,7 @@ def _follow(logs: Logs, store: Store) -> None:
     known = {one.id for one in store.model.templates}
     while True:
         time.sleep(FOLLOW_EVERY)
-        with options.working(logs) as (executor, progress):
-            options.read_new(logs, executor, progress)
+        options.read_new(logs, executor, progress)
         store.refresh()
         new = [one for one in store.model.templates if one.id not in known]
         known.update(one.id for one in new)
@@ -358,8 +359,9 @@ def _template(store: Store, text: str) -> int:
     ]
     if len(fitting) == 1:
         return fitting[0].id
-    how = f"{len(fitting)} templates have it: name one" if fitting else "no template has it"
-    raise Failure(f"{text}: {how} by its ID (`triage syslog templates` lists them)")
+    many = f"{len(fitting)} templates have it: name one by its ID"
+    how = many if fitting else "no template has it"
+    raise Failure(f"{text}: {how} (`triage syslog templates` lists them)")
 
 
 def _centre(formed: Any, store: Store, text: str) -> tuple[int, ...]:
